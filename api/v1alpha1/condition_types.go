@@ -1,0 +1,24 @@
+package v1alpha1
+
+// Condition types. All are positive: True is the healthy state.
+const (
+	// ConditionAccepted tells whether the spec could be turned into a question to Sysdig. False means that a human has to
+	// change something (the message says what); the metric then answers an error and the HPA leaves the replicas alone.
+	// Always present once the object was seen.
+	ConditionAccepted = "Accepted"
+
+	// ConditionReady tells whether a number is being served right now. On a binding: a fresh value is there. On a
+	// connection: the last round of questions was answered. Always present once the object was seen.
+	ConditionReady = "Ready"
+)
+
+// Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
+// errors, Events and metric labels share.
+const (
+	// ReasonAccepted is the reason of Accepted=True.
+	ReasonAccepted = "Accepted"
+	// ReasonServing is the reason of Ready=True on a binding: a fresh value is served.
+	ReasonServing = "Serving"
+	// ReasonConnected is the reason of Ready=True on a connection: Sysdig answered the last round.
+	ReasonConnected = "Connected"
+)

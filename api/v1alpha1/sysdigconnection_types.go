@@ -1,0 +1,217 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SysdigConnectionSpec says how to reach one Sysdig Monitor team and who may use it.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.clusterName) != (has(self.allClusters) && self.allClusters)",message="set clusterName to the value of Sysdig's cluster label, so that every query is confined to this cluster, or say allClusters: true; exactly one of the two"
+type SysdigConnectionSpec struct {
+	// Endpoint is where Sysdig Monitor is.
+	Endpoint Endpoint `json:"endpoint"`
+
+	// ClusterName is the value of Sysdig's cluster label for this cluster. Every query is confined to it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClusterName string `json:"clusterName,omitempty"`
+
+	// AllClusters lifts the confinement to one cluster. Only for accounts that hold a single cluster without a cluster label.
+	// +optional
+	AllClusters bool `json:"allClusters,omitempty"`
+
+	// TokenSecretRef names the Secret that holds the Sysdig API token. The Secret is always read from the operator's own
+	// namespace, so a connection can never send a stranger's Secret away. White space around the token is ignored.
+	TokenSecretRef SecretKeyReference `json:"tokenSecretRef"`
+
+	// AllowedNamespaces says whose bindings may use this connection.
+	// +optional
+	// +kubebuilder:default={from: All}
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+
+	// Interval is the time between two rounds of questions, one rhythm for all bindings of the connection.
+	// +optional
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('10m'))",message="must be between 10s and 10m: Sysdig stores one point every 10 seconds"
+	Interval metav1.Duration `json:"interval,omitzero"`
+
+	// IngestionLag is how long a point may take from the agent to the query API. Queries are asked for the newest 10-second
+	// point that is older than this, never for the server's now: a window that is not complete yet reads too low.
+	// +optional
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
+	IngestionLag metav1.Duration `json:"ingestionLag,omitzero"`
+
+	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
+	// +optional
+	// +kubebuilder:default={}
+	LabelNames LabelNames `json:"labelNames,omitzero"`
+}
+
+// Endpoint is where Sysdig Monitor is: a SaaS region or a URL.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.url)",message="set exactly one of region (Sysdig SaaS, such as us2) and url (on-premises or IBM Cloud, such as https://sysdig.example.com)"
+type Endpoint struct {
+	// Region is a Sysdig SaaS region.
+	// +optional
+	// +kubebuilder:validation:Enum=us1;us2;us3;us4;eu1;eu2;au1;me2;in1;jp1
+	Region string `json:"region,omitempty"`
+
+	// URL is the base address of a Sysdig Monitor, with or without a trailing slash or a trailing /api.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https:// address with a host: the token is never sent in the clear"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the token comes from tokenSecretRef"
+	URL string `json:"url,omitempty"`
+
+	// PrometheusPath is the path in front of /api/v1/query.
+	// +optional
+	// +kubebuilder:default="/prometheus"
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(/[A-Za-z0-9._~-]+)*$')",message="must be a path such as /prometheus, or /api/prometheus on IBM Cloud, without a trailing slash"
+	PrometheusPath string `json:"prometheusPath,omitempty"`
+
+	// CABundle holds PEM certificates of a private certificate authority. Without it the system's authorities are trusted.
+	// There is no way to switch verification off.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="must hold PEM certificates that begin with -----BEGIN CERTIFICATE-----"
+	CABundle string `json:"caBundle,omitempty"`
+
+	// Headers are sent with every request, for example IBMInstanceID and SysdigTeamID. They are no place for secrets.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Headers []Header `json:"headers,omitempty"`
+}
+
+// Header is one HTTP header.
+type Header struct {
+	// Name of the header.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9-]+$')",message="must be an HTTP header name: letters, digits and dashes"
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['authorization', 'host', 'cookie', 'user-agent', 'content-length', 'connection'])",message="is set by the operator; the token belongs into tokenSecretRef"
+	Name string `json:"name"`
+	// Value of the header.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\x20-\\\\x7e]+$')",message="must be printable ASCII"
+	Value string `json:"value"`
+}
+
+// SecretKeyReference names one key of a Secret in the operator's namespace.
+type SecretKeyReference struct {
+	// Name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Key within the Secret.
+	// +optional
+	// +kubebuilder:default=token
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// NamespacesFrom says how namespaces are chosen.
+// +kubebuilder:validation:Enum=All;Selector
+type NamespacesFrom string
+
+const (
+	// NamespacesFromAll allows every namespace.
+	NamespacesFromAll NamespacesFrom = "All"
+	// NamespacesFromSelector allows the namespaces whose labels match the selector.
+	NamespacesFromSelector NamespacesFrom = "Selector"
+)
+
+// AllowedNamespaces says whose bindings may use a connection.
+//
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="selector goes with from: Selector, and from: Selector needs a selector"
+type AllowedNamespaces struct {
+	// From is All or Selector.
+	// +kubebuilder:default=All
+	// +optional
+	From NamespacesFrom `json:"from,omitempty"`
+	// Selector picks namespaces by their labels.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// LabelNames are the PromQL labels under which Sysdig files what it knows of Kubernetes objects.
+type LabelNames struct {
+	// Cluster is the label of the cluster's name.
+	// +optional
+	// +kubebuilder:default=kube_cluster_name
+	Cluster LabelName `json:"cluster,omitempty"`
+	// Namespace is the label of the namespace.
+	// +optional
+	// +kubebuilder:default=kube_namespace_name
+	Namespace LabelName `json:"namespace,omitempty"`
+	// WorkloadType is the label of the workload's kind, in lower case: deployment, statefulset, daemonset.
+	// +optional
+	// +kubebuilder:default=kube_workload_type
+	WorkloadType LabelName `json:"workloadType,omitempty"`
+	// Workload is the label of the workload's name.
+	// +optional
+	// +kubebuilder:default=kube_workload_name
+	Workload LabelName `json:"workload,omitempty"`
+	// Pod is the label of the pod's name.
+	// +optional
+	// +kubebuilder:default=kube_pod_name
+	Pod LabelName `json:"pod,omitempty"`
+}
+
+// LabelName is a PromQL label name.
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_]*$')",message="must be a PromQL label name such as kube_namespace_name: letters, digits and underscores"
+type LabelName string
+
+// SysdigConnectionStatus is what the operator knows of a connection.
+type SysdigConnectionStatus struct {
+	// ObservedGeneration is the generation of the spec that the status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Accepted (the spec and its Secret are usable) and Ready (Sysdig answered the last round).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// SysdigConnection is one Sysdig Monitor team that bindings may ask. The platform team owns it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=sconn,categories=autoscaling
+// +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.endpoint.region`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.endpoint.url`
+// +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterName`
+// +kubebuilder:printcolumn:name="Interval",type=string,JSONPath=`.spec.interval`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type SysdigConnection struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	Spec   SysdigConnectionSpec   `json:"spec"`
+	Status SysdigConnectionStatus `json:"status,omitzero"`
+}
+
+// SysdigConnectionList is a list of SysdigConnections.
+//
+// +kubebuilder:object:root=true
+type SysdigConnectionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	Items []SysdigConnection `json:"items"`
+}

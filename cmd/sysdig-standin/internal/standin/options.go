@@ -1,0 +1,107 @@
+package standin
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+// options are the program's flags.
+type options struct {
+	listen            string
+	kubeconfig        string
+	cluster           string
+	tokenFile         string
+	tlsDir            string
+	pathPrefix        string
+	lag               time.Duration
+	rps               float64
+	requestsPerMinute int
+	workloads         []workload
+}
+
+// workload names a workload and selects the pods that share its load.
+type workload struct {
+	namespace, kind, name string
+	selector              labels.Selector
+}
+
+// String returns the workload as it is written in flags: namespace/kind/name.
+func (w workload) String() string { return w.namespace + "/" + w.kind + "/" + w.name }
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("sysdig-standin", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "loopback `address` to listen on; port 0 picks a free port")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file`; without it, the configuration of the pod the program runs in")
+	flags.StringVar(&o.cluster, "cluster", "demo", "`name` of the cluster in the series")
+	flags.StringVar(&o.tokenFile, "token-file", "", "`file` with the accepted API tokens, one on each line (required)")
+	flags.StringVar(&o.tlsDir, "tls-dir", "", "serve HTTPS and write the authority's certificate to ca.crt in this `folder`")
+	flags.StringVar(&o.pathPrefix, "path-prefix", "", "`path` before /prometheus, such as /api")
+	flags.DurationVar(&o.lag, "lag", sysdigtest.DefaultLag, "time from a point's timestamp until queries see it")
+	flags.Float64Var(&o.rps, "rps", 0, "requests per second of each workload at the start")
+	flags.IntVar(&o.requestsPerMinute, "requests-per-minute", 0, "request budget of each token; 0 means unlimited")
+	flags.Func("workload", "workload `namespace/kind/name` that gets load; may be repeated", o.addWorkload)
+	flags.Func("selector", "label `selector` of the pods of the workload before it", o.addSelector)
+	if err := flags.Parse(args); err != nil {
+		return options{}, fmt.Errorf("flags: %w", err)
+	}
+	if flags.NArg() > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.tokenFile == "" {
+		return options{}, errors.New("--token-file is required")
+	}
+	if len(o.workloads) == 0 {
+		return options{}, errors.New("--workload is required")
+	}
+	for _, w := range o.workloads {
+		if w.selector == nil {
+			return options{}, fmt.Errorf("--workload %s needs a --selector after it", w)
+		}
+	}
+	return o, nil
+}
+
+func (o *options) addWorkload(s string) error {
+	parts := strings.Split(s, "/")
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+		return errors.New("want namespace/kind/name")
+	}
+	o.workloads = append(o.workloads, workload{namespace: parts[0], kind: strings.ToLower(parts[1]), name: parts[2]})
+	return nil
+}
+
+func (o *options) addSelector(s string) error {
+	if len(o.workloads) == 0 {
+		return errors.New("want a --workload before it")
+	}
+	selector, err := labels.Parse(s)
+	if err != nil {
+		return fmt.Errorf("selector: %w", err)
+	}
+	o.workloads[len(o.workloads)-1].selector = selector
+	return nil
+}
+
+// readTokens returns the tokens of a file, one on each line.
+func readTokens(file string) ([]string, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
+	}
+	tokens := strings.Fields(string(raw))
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("tokens: %s holds none", file)
+	}
+	return tokens, nil
+}

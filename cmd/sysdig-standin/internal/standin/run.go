@@ -1,0 +1,174 @@
+// Package standin is the program sysdig-standin: a stand-in for Sysdig Monitor whose series follow the pods of a cluster.
+package standin
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+const (
+	// syncTimeout bounds the first list of the pods.
+	syncTimeout = 30 * time.Second
+	// stopTimeout bounds how long requests may take to finish at the end.
+	stopTimeout = 5 * time.Second
+)
+
+// Main runs the program until the context ends and returns its exit code: 0, 1 for a failure, 2 for wrong usage.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintln(stderr, "sysdig-standin:", err)
+		return 2
+	}
+	client, err := connect(o.kubeconfig)
+	if err == nil {
+		err = run(ctx, o, client, clock.RealClock{}, stdout)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "sysdig-standin:", err)
+		return 1
+	}
+	return 0
+}
+
+func connect(kubeconfig string) (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	return client, nil
+}
+
+// run serves until the context ends. The first line on stdout is the server's URL, printed when it answers.
+func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.Clock, stdout io.Writer) error {
+	tokens, err := readTokens(o.tokenFile)
+	if err != nil {
+		return err
+	}
+	lag := o.lag
+	if lag == 0 {
+		lag = -1
+	}
+	server := sysdigtest.New(sysdigtest.Options{
+		Clock:             clk,
+		Tokens:            tokens,
+		PathPrefix:        o.pathPrefix,
+		Lag:               lag,
+		RequestsPerMinute: o.requestsPerMinute,
+	})
+	defer server.Close()
+
+	// Informers end with this context, also when the start fails.
+	ctx, cancel := context.WithCancel(ctx)
+	api := &control{server: server}
+	load := sysdigtest.NewLoad(server.Store(), clk, clk.Now())
+	var factories []informers.SharedInformerFactory
+	defer func() {
+		cancel()
+		for _, f := range factories {
+			f.Shutdown()
+		}
+	}()
+	for _, w := range o.workloads {
+		pods, factory, err := watchPods(client, w)
+		if err != nil {
+			return err
+		}
+		factories = append(factories, factory)
+		factory.Start(ctx.Done())
+		s := &source{name: w.String(), pods: pods, rps: o.rps}
+		api.sources = append(api.sources, s)
+		load.Add(s.load(o.cluster, w))
+	}
+	if err := waitForPods(ctx, factories); err != nil {
+		return err
+	}
+	api.register()
+	if err := server.Listen(o.listen, o.tlsDir != ""); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if o.tlsDir != "" {
+		if err := writeBundle(o.tlsDir, server.CABundle()); err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintln(stdout, server.URL); err != nil {
+		return fmt.Errorf("print the URL: %w", err)
+	}
+	return serve(ctx, server, load)
+}
+
+// serve produces load until the context ends, and then lets the server finish.
+func serve(ctx context.Context, server *sysdigtest.Server, load *sysdigtest.Load) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := load.Run(ctx); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("load: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		return server.Shutdown(stopping)
+	})
+	return group.Wait()
+}
+
+func waitForPods(ctx context.Context, factories []informers.SharedInformerFactory) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	for _, f := range factories {
+		for _, synced := range f.WaitForCacheSync(ctx.Done()) {
+			if !synced {
+				return fmt.Errorf("list the pods: %w", context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+func writeBundle(dir string, bundle []byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("folder of the certificate: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), bundle, 0o644); err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	return nil
+}
+
+// load returns the workload that follows this source.
+func (s *source) load(cluster string, w workload) sysdigtest.Workload {
+	return sysdigtest.Workload{
+		Cluster:   cluster,
+		Namespace: w.namespace,
+		Kind:      w.kind,
+		Name:      w.name,
+		Pods:      s.pods.names,
+		RPS:       func() float64 { return s.state().RPS },
+		Silent:    func() bool { return s.state().Silent },
+	}
+}

@@ -1,0 +1,285 @@
+package standin
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+const token = "00000000-aaaa-4000-8000-000000000001"
+
+var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+func pod(name, app string, ready corev1.ConditionStatus) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-" + name), Labels: map[string]string{"app": app}},
+		Status: corev1.PodStatus{
+			Phase:      corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
+		},
+	}
+}
+
+func flags(t *testing.T, more ...string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return append([]string{"--token-file", file, "--lag", "0"}, more...)
+}
+
+// program is a run that a test talks to.
+type program struct {
+	t      *testing.T
+	clk    *clocktesting.FakeClock
+	client *fake.Clientset
+	http   *http.Client
+	url    string
+	stop   func() error
+}
+
+func start(t *testing.T, args []string, pods ...*corev1.Pod) *program {
+	t.Helper()
+	o, err := parse(args, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{t: t, clk: clocktesting.NewFakeClock(noon), client: fake.NewClientset(), http: &http.Client{Timeout: 10 * time.Second}}
+	for _, pod := range pods {
+		if _, err := p.client.CoreV1().Pods(pod.Namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	read, write := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx, o, p.client, p.clk, write)
+		_ = write.CloseWithError(err)
+		done <- err
+	}()
+	p.stop = func() error {
+		cancel()
+		return <-done
+	}
+	t.Cleanup(cancel)
+	line, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.url = strings.TrimSpace(line)
+	return p
+}
+
+func (p *program) call(method, path string) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := p.http.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func (p *program) want(method, path string, status int, fragments ...string) {
+	p.t.Helper()
+	got, body := p.call(method, path)
+	if got != status {
+		p.t.Errorf("%s %s: status %d, want %d: %s", method, path, got, status, body)
+	}
+	for _, f := range fragments {
+		if !strings.Contains(body, f) {
+			p.t.Errorf("%s %s: body lacks %q: %s", method, path, f, body)
+		}
+	}
+}
+
+func (p *program) eventually(what string, done func() bool) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p.t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+// minute lets the program live through a minute, second by second.
+func (p *program) minute() {
+	p.t.Helper()
+	for range 60 {
+		p.eventually("the load waits", p.clk.HasWaiters)
+		p.clk.Step(time.Second)
+	}
+	p.eventually("the load waits", p.clk.HasWaiters)
+}
+
+func query(text string) string { return "/prometheus/api/v1/query?query=" + url.QueryEscape(text) }
+
+const perPod = `sum by (kube_pod_name) (sum_over_time(sysdig_container_net_http_request_count{kube_cluster_name="c1",kube_workload_type="deployment"}[1m])) / 60`
+
+func TestTheLoadFollowsTheReadyPodsOfTheCluster(t *testing.T) {
+	p := start(t, flags(t, "--cluster", "c1", "--workload", "default/Deployment/flask", "--selector", "app=flask"),
+		pod("a", "flask", corev1.ConditionTrue), pod("b", "flask", corev1.ConditionFalse), pod("c", "other", corev1.ConditionTrue))
+
+	p.want(http.MethodGet, "/control/load", http.StatusOK, `"workload":"default/deployment/flask"`, `"rps":0`, `"pods":["a"]`)
+	p.want(http.MethodPut, "/control/load?rps=800", http.StatusNoContent)
+	p.want(http.MethodGet, "/control/load", http.StatusOK, `"rps":800`)
+	p.minute()
+	p.want(http.MethodGet, query(perPod), http.StatusOK, `"kube_pod_name":"a"`, `"800"]`)
+
+	pods := p.client.CoreV1().Pods("default")
+	if _, err := pods.Update(t.Context(), pod("b", "flask", corev1.ConditionTrue), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the second pod takes load", func() bool {
+		_, body := p.call(http.MethodGet, "/control/load")
+		return strings.Contains(body, `"pods":["a","b"]`)
+	})
+	p.minute()
+	p.want(http.MethodGet, query(perPod+` == 400`), http.StatusOK, `"kube_pod_name":"a"`, `"kube_pod_name":"b"`)
+
+	if err := pods.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the first pod is gone", func() bool {
+		_, body := p.call(http.MethodGet, "/control/load")
+		return strings.Contains(body, `"pods":["b"]`)
+	})
+	if err := p.stop(); err != nil {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func TestAPodCountsFromReadyUntilDeletedOrFinished(t *testing.T) {
+	set := &podSet{pods: map[string]types.UID{}}
+	waiting, running := pod("a", "flask", corev1.ConditionFalse), pod("a", "flask", corev1.ConditionTrue)
+	successor := pod("a", "flask", corev1.ConditionFalse)
+	successor.UID = "successor"
+	finished := pod("a", "flask", corev1.ConditionFalse)
+	finished.Status.Phase = corev1.PodFailed
+	for i, c := range []struct {
+		do   func(*corev1.Pod)
+		pod  *corev1.Pod
+		want string
+	}{
+		{set.observe, waiting, ""},
+		{set.observe, running, "a"},
+		{set.observe, waiting, "a"},
+		{set.observe, successor, ""},
+		{set.observe, running, "a"},
+		{set.remove, successor, "a"},
+		{set.remove, running, ""},
+		{set.observe, running, "a"},
+		{set.observe, finished, ""},
+	} {
+		c.do(c.pod)
+		if got := strings.Join(set.names(), ","); got != c.want {
+			t.Errorf("step %d: pods %q, want %q", i, got, c.want)
+		}
+	}
+}
+
+func TestFaultsAreSetAndClearedByTheControlAPI(t *testing.T) {
+	p := start(t, flags(t, "--workload", "default/deployment/flask", "--selector", "app=flask"))
+	p.want(http.MethodPut, "/control/fault?kind=status&status=503&body=down&times=5&query=vector", http.StatusNoContent)
+	p.want(http.MethodGet, query("vector(1)"), http.StatusServiceUnavailable, "down")
+	p.want(http.MethodDelete, "/control/fault", http.StatusNoContent)
+	p.want(http.MethodGet, query("vector(1)"), http.StatusOK)
+	for _, path := range []string{
+		"/control/fault", "/control/fault?kind=flood", "/control/fault?kind=delay&delay=soon", "/control/fault?kind=status",
+		"/control/fault?kind=hang&dealy=1s", "/control/load", "/control/load?rps=-1", "/control/load?rps=NaN",
+		"/control/load?silent=maybe", "/control/load?rps=1&workload=default/deployment/none",
+	} {
+		p.want(http.MethodPut, path, http.StatusBadRequest)
+	}
+	p.want(http.MethodPut, "/control/fault?kind=hang", http.StatusNoContent)
+	if err := p.stop(); err != nil {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func TestEachWorkloadHasItsOwnLoad(t *testing.T) {
+	p := start(t, flags(t, "--rps", "5",
+		"--workload", "default/deployment/flask", "--selector", "app=flask",
+		"--workload", "default/statefulset/db", "--selector", "app=db"))
+	p.want(http.MethodPut, "/control/load?rps=7&silent=true&workload=default/statefulset/db", http.StatusNoContent)
+	p.want(http.MethodGet, "/control/load", http.StatusOK,
+		`{"workload":"default/deployment/flask","rps":5,"silent":false,"pods":[]}`,
+		`{"workload":"default/statefulset/db","rps":7,"silent":true,"pods":[]}`)
+}
+
+func TestTheCertificateOfTheAuthorityIsWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tls")
+	p := start(t, flags(t, "--tls-dir", dir, "--workload", "default/deployment/flask", "--selector", "app=flask"))
+	bundle, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(bundle)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	defer transport.CloseIdleConnections()
+	p.http.Transport = transport
+	p.want(http.MethodGet, query("vector(1)"), http.StatusOK)
+}
+
+func TestWrongUsageIsRefused(t *testing.T) {
+	for _, args := range [][]string{
+		{},
+		{"--token-file", "x"},
+		{"--token-file", "x", "--workload", "a/b"},
+		{"--token-file", "x", "--selector", "app=x"},
+		{"--token-file", "x", "--workload", "a/b/c"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "==="},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "more"},
+		{"--no-such"},
+	} {
+		var stderr strings.Builder
+		if code := Main(t.Context(), args, io.Discard, &stderr); code != 2 || stderr.Len() == 0 {
+			t.Errorf("%q: code %d, %q, want 2 and a reason", args, code, stderr.String())
+		}
+	}
+	if code := Main(t.Context(), []string{"--help"}, io.Discard, io.Discard); code != 0 {
+		t.Errorf("--help: code %d, want 0", code)
+	}
+	for _, listen := range []string{"0.0.0.0:0", "nowhere"} {
+		o, err := parse(flags(t, "--listen", listen, "--workload", "a/b/c", "--selector", "app=x"), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := run(t.Context(), o, fake.NewClientset(), clocktesting.NewFakeClock(noon), io.Discard); err == nil {
+			t.Errorf("listening on %q succeeded, want an error", listen)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// caKey is the key of the certificate authority in the Secret of the serving certificate.
+const caKey = "ca.crt"
+
+// APIServiceReconciler keeps the caBundle of our own APIServices in step with the certificate authority of the serving
+// certificate. An APIService that points to somebody else's Service is never written.
+type APIServiceReconciler struct {
+	Client client.Client
+	// Names are the APIServices to look at.
+	Names []string
+	// Service is our own Service.
+	Service types.NamespacedName
+	// Secret holds the serving certificate and its authority.
+	Secret types.NamespacedName
+}
+
+// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,resourceNames=v1beta1.custom.metrics.k8s.io;v1beta2.custom.metrics.k8s.io,verbs=patch
+
+// SetupWithManager watches the APIServices and the Secret on every replica: a patch that changes nothing is not sent.
+func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	named := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		for _, name := range r.Names {
+			if o.GetName() == name {
+				return true
+			}
+		}
+		return false
+	})
+	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == r.Secret })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("apiservice").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&apiregistrationv1.APIService{}, builder.WithPredicates(named)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(own)).
+		Complete(r)
+}
+
+func (r *APIServiceReconciler) all(context.Context, client.Object) []reconcile.Request {
+	requests := make([]reconcile.Request, len(r.Names))
+	for i, name := range r.Names {
+		requests[i] = reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}
+	}
+	return requests
+}
+
+// Reconcile brings one caBundle up to date.
+func (r *APIServiceReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	var service apiregistrationv1.APIService
+	if err := r.Client.Get(ctx, request.NamespacedName, &service); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if !r.ours(&service) {
+		ctrl.LoggerFrom(ctx).Info("The APIService belongs to another adapter and is left alone", "service", service.Spec.Service)
+		return reconcile.Result{}, nil
+	}
+	var secret corev1.Secret
+	if err := r.Client.Get(ctx, r.Secret, &secret); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	authority := secret.Data[caKey]
+	if len(authority) == 0 || bytes.Equal(authority, service.Spec.CABundle) {
+		return reconcile.Result{}, nil
+	}
+	before := service.DeepCopy()
+	service.Spec.CABundle = authority
+	// The optimistic lock makes sure that it is still ours.
+	if err := r.Client.Patch(ctx, &service, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return reconcile.Result{}, fmt.Errorf("writing the caBundle: %w", err)
+	}
+	return reconcile.Result{}, nil
+}
+
+func (r *APIServiceReconciler) ours(s *apiregistrationv1.APIService) bool {
+	ref := s.Spec.Service
+	return ref != nil && ref.Namespace == r.Service.Namespace && ref.Name == r.Service.Name
+}

@@ -1,0 +1,198 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// Definitions is where compiled bindings go.
+type Definitions interface {
+	Put(query.Definition)
+	Delete(types.NamespacedName)
+}
+
+// byConnection indexes bindings by the connection they name.
+const byConnection = "spec.connectionRef.name"
+
+// BindingReconciler keeps the registry's definitions in step with the SysdigMetricBindings.
+type BindingReconciler struct {
+	Client      client.Reader
+	Mapper      meta.RESTMapper
+	Definitions Definitions
+}
+
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=services;namespaces;pods,verbs=get;list;watch
+
+// SetupWithManager watches bindings and what they depend on, on every replica.
+func (r *BindingReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.SysdigMetricBinding{}, byConnection, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.SysdigMetricBinding).Spec.ConnectionRef.Name}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing bindings by connection: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("binding").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.SysdigConnection{}, handler.EnqueueRequestsFromMapFunc(r.ofConnection), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.ofService), builder.WithPredicates(selectorChanged())).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Complete(r)
+}
+
+// selectorChanged lets through Services that appear, go, or select other pods.
+func selectorChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*corev1.Service)
+		after, ok2 := e.ObjectNew.(*corev1.Service)
+		return !ok || !ok2 || !labels.Equals(before.Spec.Selector, after.Spec.Selector)
+	}}
+}
+
+func (r *BindingReconciler) ofConnection(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, func(*v1alpha1.SysdigMetricBinding) bool { return true }, client.MatchingFields{byConnection: o.GetName()})
+}
+
+func (r *BindingReconciler) ofService(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, func(b *v1alpha1.SysdigMetricBinding) bool {
+		return isService(b.Spec.Target) && b.Spec.Target.Name == o.GetName()
+	}, client.InNamespace(o.GetNamespace()))
+}
+
+func (r *BindingReconciler) ofNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.list(ctx, func(*v1alpha1.SysdigMetricBinding) bool { return true }, client.InNamespace(o.GetName()))
+}
+
+func (r *BindingReconciler) list(ctx context.Context, wanted func(*v1alpha1.SysdigMetricBinding) bool, options ...client.ListOption) []reconcile.Request {
+	var list v1alpha1.SysdigMetricBindingList
+	if err := r.Client.List(ctx, &list, options...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing bindings failed")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if wanted(&list.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile puts one binding into the registry.
+func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	var b v1alpha1.SysdigMetricBinding
+	if err := r.Client.Get(ctx, request.NamespacedName, &b); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Definitions.Delete(request.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("reading the binding: %w", err)
+	}
+	definition, err := r.compile(ctx, &b)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	r.Definitions.Put(definition)
+	return reconcile.Result{}, nil
+}
+
+// compile gathers what the binding depends on. The error is one of the API server's; what the user can mend is in the
+// definition's Refused.
+func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (query.Definition, error) {
+	target, refused, err := r.target(ctx, b)
+	if err != nil {
+		return query.Definition{}, err
+	}
+	var connection *v1alpha1.SysdigConnection
+	if refused == nil {
+		connection, refused, err = r.connection(ctx, b)
+		if err != nil {
+			return query.Definition{}, err
+		}
+	}
+	if refused != nil {
+		definition := query.Define(b, target.Resource)
+		definition.Refused = refused
+		return definition, nil
+	}
+	return query.Compile(b, connection, target), nil
+}
+
+// target finds the resource of the target's kind and, for a Service, its selector.
+func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (query.Target, *metric.Failure, error) {
+	t := b.Spec.Target
+	gv, err := schema.ParseGroupVersion(t.APIVersion)
+	if err != nil {
+		return query.Target{}, metric.Failf(metric.Rejected, "spec.target.apiVersion: %q is no API version", t.APIVersion), nil
+	}
+	mapping, err := r.Mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: t.Kind}, gv.Version)
+	if meta.IsNoMatchError(err) {
+		return query.Target{}, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD and edit the binding", t.Kind, t.APIVersion), nil
+	}
+	if err != nil {
+		return query.Target{}, nil, fmt.Errorf("looking up the kind of the target: %w", err)
+	}
+	target := query.Target{Resource: mapping.Resource.GroupResource()}
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace && target.Resource.String() != "namespaces" {
+		return target, metric.Failf(metric.Rejected, "spec.target: %s is cluster-scoped; a binding describes objects of its own namespace", t.Kind), nil
+	}
+	if !isService(t) {
+		return target, nil, nil
+	}
+	var service corev1.Service
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: t.Name}, &service); err != nil {
+		if apierrors.IsNotFound(err) {
+			return target, metric.Failf(metric.Rejected, "spec.target: there is no Service %s in namespace %s; create it or correct the name", t.Name, b.Namespace), nil
+		}
+		return target, nil, fmt.Errorf("reading the Service: %w", err)
+	}
+	target.Selector = labels.Set(service.Spec.Selector).String()
+	return target, nil, nil
+}
+
+func isService(t v1alpha1.Target) bool { return t.APIVersion == "v1" && t.Kind == "Service" }
+
+// connection finds the connection and checks that the binding's namespace may use it.
+func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (*v1alpha1.SysdigConnection, *metric.Failure, error) {
+	var c v1alpha1.SysdigConnection
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: b.Spec.ConnectionRef.Name}, &c); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, metric.Failf(metric.Rejected, "spec.connectionRef.name: there is no SysdigConnection %s; ask the platform team, or correct the name", b.Spec.ConnectionRef.Name), nil
+		}
+		return nil, nil, fmt.Errorf("reading the connection: %w", err)
+	}
+	if c.Spec.AllowedNamespaces.From != v1alpha1.NamespacesFromSelector {
+		return &c, nil, nil
+	}
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: b.Namespace}, &namespace); err != nil {
+		return nil, nil, fmt.Errorf("reading the namespace: %w", err)
+	}
+	selector, err := metav1.LabelSelectorAsSelector(c.Spec.AllowedNamespaces.Selector)
+	if err != nil || !selector.Matches(labels.Set(namespace.Labels)) {
+		return nil, metric.Failf(metric.Rejected, "spec.connectionRef: SysdigConnection %s does not allow namespace %s; see its spec.allowedNamespaces", c.Name, b.Namespace), nil
+	}
+	return &c, nil, nil
+}

@@ -1,0 +1,119 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
+)
+
+// requestTimeout bounds one request to Sysdig with its answer. It is below the shortest interval of a connection.
+const requestTimeout = 8 * time.Second
+
+// Connections is where compiled connections go.
+type Connections interface {
+	PutConnection(registry.Connection)
+	DeleteConnection(name string)
+}
+
+// ConnectionReconciler keeps the registry's connections in step with the SysdigConnections and their Secrets.
+type ConnectionReconciler struct {
+	Client client.Reader
+	// Namespace is the operator's own, the only one whose Secrets are read.
+	Namespace   string
+	Connections Connections
+	UserAgent   string
+}
+
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=get;list;watch
+
+// SetupWithManager watches connections and Secrets on every replica.
+func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("connection").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.connectionsOf)).
+		Complete(r)
+}
+
+// connectionsOf lists the connections that take their token from a Secret.
+func (r *ConnectionReconciler) connectionsOf(ctx context.Context, secret client.Object) []reconcile.Request {
+	var list v1alpha1.SysdigConnectionList
+	if secret.GetNamespace() != r.Namespace || r.Client.List(ctx, &list) != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for _, c := range list.Items {
+		if c.Spec.TokenSecretRef.Name == secret.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: c.Name}})
+		}
+	}
+	return requests
+}
+
+// Reconcile puts one connection into the registry.
+func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	var c v1alpha1.SysdigConnection
+	if err := r.Client.Get(ctx, request.NamespacedName, &c); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Connections.DeleteConnection(request.Name)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("reading the connection: %w", err)
+	}
+	var secret corev1.Secret
+	key := types.NamespacedName{Namespace: r.Namespace, Name: c.Spec.TokenSecretRef.Name}
+	if err := r.Client.Get(ctx, key, &secret); err != nil && !apierrors.IsNotFound(err) {
+		return reconcile.Result{}, fmt.Errorf("reading the Secret of the connection: %w", err)
+	}
+	r.Connections.PutConnection(compileConnection(&c, secret.Data, key, r.UserAgent))
+	return reconcile.Result{}, nil
+}
+
+// compileConnection builds the client of a connection, or says why there is none. data is nil when there is no Secret.
+func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName, userAgent string) registry.Connection {
+	compiled := registry.Connection{Name: c.Name, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration}
+	endpoint := c.Spec.Endpoint
+	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)
+	if err != nil {
+		compiled.Refused = metric.Failf(metric.Rejected, "%s", err)
+		return compiled
+	}
+	token, ok := data[c.Spec.TokenSecretRef.Key]
+	if !ok {
+		compiled.Refused = metric.Failf(metric.Unauthorized, "spec.tokenSecretRef: there is no key %s in Secret %s", c.Spec.TokenSecretRef.Key, secret)
+		return compiled
+	}
+	headers := http.Header{}
+	for _, h := range endpoint.Headers {
+		headers.Set(h.Name, h.Value)
+	}
+	source, err := sysdig.NewClient(sysdig.Config{
+		QueryURL: address, Token: string(token), CABundle: []byte(endpoint.CABundle), Headers: headers,
+		UserAgent: userAgent, Timeout: requestTimeout,
+	})
+	if err != nil {
+		compiled.Refused = metric.AsFailure(err)
+		return compiled
+	}
+	compiled.Source = source
+	return compiled
+}

@@ -1,0 +1,109 @@
+package controllers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+// Health tells how connections stand.
+type Health interface {
+	Connection(name string) (registry.Connection, bool)
+}
+
+// ConnectionStatusReconciler shows in a connection's status how its last round ended.
+type ConnectionStatusReconciler struct {
+	Client   client.Client
+	Clock    clock.PassiveClock
+	Health   Health
+	Leader   Leader
+	Events   events.EventRecorder
+	Notifier *Notifier
+}
+
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections/status,verbs=patch
+
+// SetupWithManager runs the controller on every replica; those that do not lead write nothing.
+func (r *ConnectionStatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("connection-status").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(r.Notifier).
+		Complete(r)
+}
+
+// Reconcile brings one status up to date.
+func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if !r.Leader.Leads() {
+		return reconcile.Result{}, nil
+	}
+	var c v1alpha1.SysdigConnection
+	if err := r.Client.Get(ctx, request.NamespacedName, &c); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	known, ok := r.Health.Connection(c.Name)
+	if !ok {
+		return reconcile.Result{RequeueAfter: refresh}, nil
+	}
+	before := c.DeepCopy()
+	c.Status.ObservedGeneration = c.Generation
+	for _, condition := range connectionConditions(known) {
+		condition.ObservedGeneration, condition.LastTransitionTime = c.Generation, metav1.NewTime(r.Clock.Now())
+		meta.SetStatusCondition(&c.Status.Conditions, condition)
+	}
+	if equality.Semantic.DeepEqual(before.Status, c.Status) {
+		return reconcile.Result{RequeueAfter: refresh}, nil
+	}
+	if err := r.Client.Status().Patch(ctx, &c, client.MergeFrom(before)); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	r.send(&c, before.Status.Conditions)
+	return reconcile.Result{RequeueAfter: refresh}, nil
+}
+
+// connectionConditions turns what is known of a connection into Accepted and Ready.
+func connectionConditions(c registry.Connection) []metav1.Condition {
+	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the spec and its Secret are usable"}
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected, Message: "Sysdig answered the last round"}
+	failure := c.Health
+	switch {
+	case c.Refused != nil:
+		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(c.Refused.Reason), c.Refused.Message
+		failure = c.Refused
+	case c.Attempted.IsZero():
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionUnknown, string(metric.Pending), "no binding has asked anything yet"
+		return []metav1.Condition{accepted, ready}
+	}
+	if failure != nil {
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, string(failure.Reason), failure.Message
+	}
+	return []metav1.Condition{accepted, ready}
+}
+
+func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
+	was, is := meta.FindStatusCondition(before, v1alpha1.ConditionReady), meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	if is.Status == metav1.ConditionUnknown || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if is.Status != metav1.ConditionTrue {
+		kind = corev1.EventTypeWarning
+	}
+	r.Events.Eventf(c, nil, kind, is.Reason, "Connect", "%s", is.Message)
+}

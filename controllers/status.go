@@ -1,0 +1,166 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+// refresh is how often a status shows a newer value while nothing else changes.
+const refresh = 30 * time.Second
+
+// Standings tells how bindings stand.
+type Standings interface {
+	Standing(types.NamespacedName) (registry.Standing, bool)
+}
+
+// Leader tells whether this replica may write status. Every replica serves; one writes.
+type Leader interface {
+	Leads() bool
+}
+
+// StatusReconciler shows in a binding's status how it stands.
+type StatusReconciler struct {
+	Client    client.Client
+	Clock     clock.PassiveClock
+	Standings Standings
+	Leader    Leader
+	Events    events.EventRecorder
+	Notifier  *Notifier
+	// Writes bounds the writes of status, of all bindings together. Status is not a transport.
+	Writes *rate.Limiter
+}
+
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings/status,verbs=patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager runs the controller on every replica; those that do not lead write nothing.
+func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("binding-status").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(r.Notifier).
+		Complete(r)
+}
+
+// Reconcile brings one status up to date.
+func (r *StatusReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if !r.Leader.Leads() {
+		return reconcile.Result{}, nil
+	}
+	var b v1alpha1.SysdigMetricBinding
+	if err := r.Client.Get(ctx, request.NamespacedName, &b); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	standing, known := r.Standings.Standing(request.NamespacedName)
+	if !known || standing.Definition.UID != b.UID || standing.Definition.Generation < b.Generation {
+		return reconcile.Result{}, nil // the binding's own reconciler will put it and tell us
+	}
+	now := r.Clock.Now()
+	status, urgent := decideStatus(&b, standing, now)
+	again := reconcile.Result{RequeueAfter: revisit(standing, now)}
+	if equality.Semantic.DeepEqual(status, b.Status) {
+		return again, nil
+	}
+	if !urgent && r.Writes.Tokens() < float64(r.Writes.Burst())/2 {
+		return again, nil // only the shown value is newer: leave the room to those whose standing has changed
+	}
+	if wait := r.Writes.Reserve().Delay(); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	before := b.DeepCopy()
+	b.Status = status
+	if err := r.Client.Status().Patch(ctx, &b, client.MergeFrom(before)); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	r.send(&b, before.Status.Conditions)
+	return again, nil
+}
+
+// revisit is when to look again although nobody tells us: when the sample gets too old, or to show a newer value.
+func revisit(s registry.Standing, now time.Time) time.Duration {
+	if s.Until.IsZero() {
+		return refresh
+	}
+	return min(refresh, max(s.Until.Sub(now)+time.Millisecond, time.Second))
+}
+
+// decideStatus is what the status should be. urgent: somebody who watches would see another standing, not just a newer
+// value or text.
+func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time.Time) (status v1alpha1.SysdigMetricBindingStatus, urgent bool) {
+	status = *b.Status.DeepCopy()
+	status.ObservedGeneration = b.Generation
+	status.MetricName = b.ServedName()
+	status.Target = s.Definition.Object.Kind + "/" + s.Definition.Object.Name
+	status.MetricPath = s.Definition.Claim.Path("v1beta2")
+	status.Query = s.Definition.Query
+	if s.Sample != nil {
+		status.Observed = &v1alpha1.Observed{
+			Value: resource.NewMilliQuantity(s.Sample.Milli, resource.DecimalSI).String(),
+			Time:  metav1.NewTime(s.Sample.Time.Truncate(time.Second)),
+		}
+	}
+	for _, c := range conditionsOf(s) {
+		c.ObservedGeneration, c.LastTransitionTime = b.Generation, metav1.NewTime(now.Truncate(time.Second))
+		old := meta.FindStatusCondition(status.Conditions, c.Type)
+		same := old != nil && old.Status == c.Status && old.Reason == c.Reason && old.ObservedGeneration == c.ObservedGeneration
+		urgent = urgent || !same
+		meta.SetStatusCondition(&status.Conditions, c)
+	}
+	return status, urgent
+}
+
+// conditionsOf turns a standing into Accepted and Ready.
+func conditionsOf(s registry.Standing) []metav1.Condition {
+	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the binding is asked and served"}
+	if refused := s.Definition.Refused; refused != nil {
+		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(refused.Reason), refused.Message
+	} else if s.Winner.Name != "" {
+		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(s.Failure.Reason), s.Failure.Message
+	}
+	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonServing, Message: "a fresh value is served"}
+	switch {
+	case s.Sample == nil:
+		ready.Status, ready.Reason = metav1.ConditionFalse, string(s.Failure.Reason)
+		ready.Message = s.Failure.Message + "; reads answer an error, so HPAs leave the replicas alone"
+	case s.Failure != nil && s.Failure.Reason == metric.NoData && s.Definition.Policy.OnNoData != nil:
+		ready.Message = "Sysdig holds no data; the value of spec.onNoData follows when the last sample is older than maxAge"
+	case s.Failure != nil:
+		ready.Message = fmt.Sprintf("the last sample is served until %s, but the newest attempt failed: %s", s.Until.UTC().Format(time.TimeOnly), s.Failure.Error())
+	}
+	return []metav1.Condition{accepted, ready}
+}
+
+// send tells of a change of standing, after the status was written. Pending is on the way to somewhere: no Event.
+func (r *StatusReconciler) send(b *v1alpha1.SysdigMetricBinding, before []metav1.Condition) {
+	was, is := meta.FindStatusCondition(before, v1alpha1.ConditionReady), meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
+	if is.Reason == string(metric.Pending) || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if is.Status != metav1.ConditionTrue && is.Reason != string(metric.Suspended) {
+		kind = corev1.EventTypeWarning
+	}
+	r.Events.Eventf(b, nil, kind, is.Reason, "Serve", "%s of %s: %s", b.Status.MetricName, b.Status.Target, is.Message)
+}

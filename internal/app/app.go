@@ -1,0 +1,234 @@
+// Package app is the composition root: it builds everything from the options and hands it to the manager. It is the only
+// package that imports all others.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-logr/zapr"
+	"github.com/open-policy-agent/cert-controller/pkg/rotator"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
+)
+
+// statusWrites bounds the writes of status per second, of all bindings together.
+const statusWrites = 5
+
+// Run builds the operator and runs it until the context ends or a part of it fails.
+func Run(ctx context.Context, o options.Options, version string) error {
+	if err := setUpLogging(o); err != nil {
+		return err
+	}
+	config, err := restConfig(o)
+	if err != nil {
+		return err
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                  scheme,
+		Cache:                   cacheOptions(o),
+		Metrics:                 metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:  o.HealthAddress,
+		GracefulShutdownTimeout: new(20 * time.Second),
+	})
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	a := &assembly{options: o, version: version, manager: mgr, clock: clock.RealClock{}, started: time.Now()}
+	a.registry = registry.New(a.clock)
+	for _, step := range []func(context.Context) error{a.addControllers, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the operator: %w", err)
+	}
+	return nil
+}
+
+// Scheme knows every kind that the operator reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), apiregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+func setUpLogging(o options.Options) error {
+	config := zap.NewProductionConfig()
+	config.Level = zap.NewAtomicLevelAt(o.LogLevel)
+	logger, err := config.Build()
+	if err != nil {
+		return fmt.Errorf("setting up the log: %w", err)
+	}
+	ctrl.SetLogger(zapr.NewLogger(logger))
+	klog.SetLogger(zapr.NewLogger(logger))
+	return nil
+}
+
+func restConfig(o options.Options) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the client of the API server: %w", err)
+	}
+	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	return config, nil
+}
+
+// cacheOptions keep the caches small: Secrets of our own namespace only, and pods without what nobody looks at.
+func cacheOptions(o options.Options) cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}},
+			&corev1.Pod{}:    {Transform: pods.Strip},
+		},
+	}
+}
+
+// assembly is what the parts share while they are put together.
+type assembly struct {
+	options  options.Options
+	version  string
+	manager  manager.Manager
+	clock    clock.Clock
+	started  time.Time
+	registry *registry.Registry
+}
+
+func (a *assembly) addControllers(ctx context.Context) error {
+	c, mapper := a.manager.GetClient(), a.manager.GetRESTMapper()
+	bindings, connections := &controllers.Notifier{}, &controllers.Notifier{}
+	a.registry.Listen(bindings.Notify)
+	a.registry.ListenConnections(func(name string) { connections.Notify(types.NamespacedName{Name: name}) })
+	elector, err := a.elector()
+	if err != nil {
+		return err
+	}
+	recorder := a.manager.GetEventRecorder("sysdig-metrics-operator")
+	return errors.Join(
+		a.manager.Add(elector),
+		(&controllers.ConnectionReconciler{Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version}).SetupWithManager(a.manager),
+		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry}).SetupWithManager(ctx, a.manager),
+		(&controllers.StatusReconciler{
+			Client: c, Clock: a.clock, Standings: a.registry, Leader: elector, Events: recorder, Notifier: bindings,
+			Writes: rate.NewLimiter(statusWrites, 2*statusWrites),
+		}).SetupWithManager(a.manager),
+		(&controllers.ConnectionStatusReconciler{Client: c, Clock: a.clock, Health: a.registry, Leader: elector, Events: recorder, Notifier: connections}).SetupWithManager(a.manager),
+	)
+}
+
+func (a *assembly) elector() (*controllers.Elector, error) {
+	elector := &controllers.Elector{Elected: a.registry.TellAll}
+	if !a.options.LeaderElect {
+		return elector, nil
+	}
+	identity, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("leader election needs a host name: %w", err)
+	}
+	leases, err := v1.NewForConfig(a.manager.GetConfig())
+	if err != nil {
+		return nil, fmt.Errorf("client of leases: %w", err)
+	}
+	elector.Lock = &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: a.options.Namespace, Name: "sysdig-metrics-operator-status"},
+		Client:     leases,
+		LockConfig: resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s_%d", identity, os.Getpid())},
+	}
+	return elector, nil
+}
+
+// addPoller adds the poller and the index of pods that it resolves Services with.
+func (a *assembly) addPoller(ctx context.Context) error {
+	index := pods.NewIndex(a.clock)
+	informer, err := a.manager.GetCache().GetInformer(ctx, &corev1.Pod{})
+	if err != nil {
+		return fmt.Errorf("watching pods: %w", err)
+	}
+	if _, err := informer.AddEventHandler(index); err != nil {
+		return fmt.Errorf("watching pods: %w", err)
+	}
+	pollerMetrics, err := poller.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("metrics of the poller: %w", err)
+	}
+	return a.manager.Add(poller.New(a.clock, a.registry, index.Selected, pollerMetrics))
+}
+
+func (a *assembly) addServing(context.Context) error {
+	providerMetrics, err := provider.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("metrics of the provider: %w", err)
+	}
+	if err := metrics.Registry.Register(registry.NewCollector(a.registry)); err != nil {
+		return fmt.Errorf("metrics of the registry: %w", err)
+	}
+	return a.manager.Add(serving.New(serving.Config{
+		Name: "sysdig-metrics-operator", Version: a.version,
+		BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
+		Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(),
+	}, provider.New(a.registry, a.clock, providerMetrics)))
+}
+
+// addCertificates adds what issues and rotates the serving certificate, unless something else does.
+func (a *assembly) addCertificates(ctx context.Context) error {
+	if !a.options.ManageCertificates {
+		return nil
+	}
+	secret := types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.CertSecret}
+	service := types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.ServiceName}
+	direct, err := client.New(a.manager.GetConfig(), client.Options{Scheme: a.manager.GetScheme()})
+	if err != nil {
+		return fmt.Errorf("client of the API server: %w", err)
+	}
+	if err := serving.EnsureSecret(ctx, direct, secret); err != nil {
+		return err
+	}
+	host := service.Name + "." + service.Namespace + ".svc"
+	return errors.Join(
+		rotator.AddRotator(a.manager, &rotator.CertRotator{
+			SecretKey: secret, CertDir: a.options.CertDir, CAName: "sysdig-metrics", CAOrganization: "sysdig-metrics",
+			DNSName: host, ExtraDNSNames: []string{host + ".cluster.local"}, IsReady: make(chan struct{}),
+		}),
+		(&serving.SecretFiles{Client: a.manager.GetClient(), Secret: secret, Dir: a.options.CertDir}).SetupWithManager(a.manager),
+		(&controllers.APIServiceReconciler{
+			Client: a.manager.GetClient(), Service: service, Secret: secret,
+			Names: []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"},
+		}).SetupWithManager(a.manager),
+	)
+}

@@ -1,0 +1,82 @@
+package metric
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reading is what is known of one value: the last good sample and how the last attempt ended. The zero Reading was never
+// attempted.
+type Reading struct {
+	// Sample is the newest good sample; nil when there was none.
+	Sample *Sample
+	// Failure is why the last attempt gave no sample; nil when it gave one, or when there was no attempt.
+	Failure *Failure
+	// Asked is the time that the last attempt asked about: the end of its window, by Sysdig's clock.
+	Asked time.Time
+	// Attempted is when the last attempt ended, by our clock. Zero: never.
+	Attempted time.Time
+}
+
+// Policy is what a binding says about serving its value.
+type Policy struct {
+	// MaxAge is the age beyond which a sample is never served.
+	MaxAge time.Duration
+	// OnNoData is served in place of a NoData failure; nil: the failure is served.
+	OnNoData *Sample
+	// Suspended makes every read fail.
+	Suspended bool
+}
+
+// Judge is the single rule "may this value be served now". Exactly one of its results is set. The order is the rule:
+//
+//  1. a suspended binding answers Suspended;
+//  2. a question that was never answered is Pending;
+//  3. a sample not older than MaxAge is served, also while newer attempts fail: samples come slower than the HPA asks;
+//  4. a successful, complete and empty answer is OnNoData's value, if there is one and the answer itself is fresh;
+//  5. anything else is the last failure, or Stale. There is no 0, no last value, no NaN.
+func (p Policy) Judge(r Reading, now time.Time) (*Sample, *Failure) {
+	switch {
+	case p.Suspended:
+		return nil, Failf(Suspended, "the binding says suspend: true")
+	case r.Attempted.IsZero():
+		return nil, Failf(Pending, "Sysdig was not asked yet")
+	case r.Sample != nil && r.Sample.Age(now) <= p.MaxAge:
+		return r.Sample, nil
+	}
+	if p.OnNoData != nil && r.Failure != nil && r.Failure.Reason == NoData {
+		assumed := *p.OnNoData
+		assumed.Time, assumed.Received = r.Asked, r.Attempted
+		if assumed.Age(now) <= p.MaxAge {
+			return &assumed, nil
+		}
+	}
+	return nil, p.explain(r, now)
+}
+
+// explain turns a reading that may not be served into its failure, with the age of the last sample and the limit.
+func (p Policy) explain(r Reading, now time.Time) *Failure {
+	if r.Sample == nil {
+		if r.Failure != nil {
+			return r.Failure
+		}
+		return Failf(Stale, "the last answer is older than maxAge %s", p.MaxAge)
+	}
+	age := fmt.Sprintf("the last sample is %s old, maxAge is %s", r.Sample.Age(now).Round(time.Second), p.MaxAge)
+	if r.Failure == nil {
+		return Failf(Stale, "%s", age)
+	}
+	explained := *r.Failure
+	explained.Message += "; " + age
+	return &explained
+}
+
+// Until is when the judgement may change without any new attempt: when the sample that is served now gets too old. Zero
+// when nothing is served.
+func (p Policy) Until(r Reading, now time.Time) time.Time {
+	sample, failure := p.Judge(r, now)
+	if failure != nil {
+		return time.Time{}
+	}
+	return older(sample.Time, sample.Received).Add(p.MaxAge)
+}

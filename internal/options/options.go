@@ -1,0 +1,89 @@
+// Package options turns flags into one validated struct. Nothing else in the operator knows about flags.
+package options
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap/zapcore"
+)
+
+// Options are the operator's settings.
+type Options struct {
+	// Kubeconfig is the path of a kubeconfig file; empty inside a cluster.
+	Kubeconfig string
+	// Namespace is the operator's own: of its Secrets, its Service and its lease.
+	Namespace string
+	// ServiceName is the Service that the APIServices point to.
+	ServiceName string
+
+	// BindAddress and SecurePort are where the aggregated API listens.
+	BindAddress net.IP
+	SecurePort  int
+	// CertDir holds tls.crt and tls.key of the aggregated API.
+	CertDir string
+	// CertSecret is the Secret of the serving certificate.
+	CertSecret string
+	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
+	ManageCertificates bool
+
+	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
+	MetricsAddress string
+	HealthAddress  string
+	// LeaderElect lets one of several replicas write status.
+	LeaderElect bool
+	// LogLevel is the least level that is logged.
+	LogLevel zapcore.Level
+}
+
+// Parse reads the arguments of the command line. The error of a wrong value names the flag; pflag.ErrHelp asks for help.
+func Parse(args []string, usage func(string)) (Options, error) {
+	o := Options{}
+	level := "info"
+	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
+	flags.Usage = func() { usage(flags.FlagUsages()) }
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "Path of a kubeconfig file. Leave it out inside a cluster.")
+	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "The operator's own namespace. Default: the environment variable POD_NAMESPACE.")
+	flags.StringVar(&o.ServiceName, "service-name", "sysdig-metrics-operator", "The Service that the APIServices point to.")
+	flags.IPVar(&o.BindAddress, "bind-address", net.IPv4zero, "The address on which the aggregated API listens.")
+	flags.IntVar(&o.SecurePort, "secure-port", 6443, "The port on which the aggregated API listens.")
+	flags.StringVar(&o.CertDir, "cert-dir", filepath.Join(os.TempDir(), "sysdig-metrics-serving"), "Folder of tls.crt and tls.key of the aggregated API.")
+	flags.StringVar(&o.CertSecret, "cert-secret", "sysdig-metrics-serving-cert", "Secret of the serving certificate, in the operator's namespace.")
+	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:8080", "Address of the operator's own metrics; 0 for none.")
+	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status. Every replica serves.")
+	flags.StringVar(&level, "log-level", level, "Least level that is logged: debug, info, warn or error.")
+	if err := flags.Parse(args); err != nil {
+		return Options{}, err
+	}
+	if extra := flags.Args(); len(extra) > 0 {
+		return Options{}, fmt.Errorf("unexpected argument %q: every setting is a flag", extra[0])
+	}
+	var err error
+	if o.LogLevel, err = zapcore.ParseLevel(level); err != nil {
+		return Options{}, fmt.Errorf("--log-level: %w", err)
+	}
+	return o, o.validate()
+}
+
+func (o Options) validate() error {
+	var problems []error
+	if o.Namespace == "" {
+		problems = append(problems, errors.New("--namespace: set it, or the environment variable POD_NAMESPACE, to the operator's own namespace"))
+	}
+	if o.SecurePort < 1 || o.SecurePort > 65535 {
+		problems = append(problems, fmt.Errorf("--secure-port: %d is no port", o.SecurePort))
+	}
+	if o.BindAddress == nil {
+		problems = append(problems, errors.New("--bind-address: must be an IP address"))
+	}
+	if o.ServiceName == "" || o.CertSecret == "" || o.CertDir == "" {
+		problems = append(problems, errors.New("--service-name, --cert-secret and --cert-dir must not be empty"))
+	}
+	return errors.Join(problems...)
+}

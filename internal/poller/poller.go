@@ -1,0 +1,176 @@
+package poller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+const (
+	// concurrency bounds the requests under way per connection. Sysdig allows 200 concurrent queries, of all its callers.
+	concurrency = 8
+	// idle is how long the loop sleeps when nothing is due and nobody wakes it.
+	idle = time.Minute
+	// gather is how long the loop waits after it was woken, so that a burst of new bindings is asked in one round.
+	gather = 50 * time.Millisecond
+	// gridStep is the distance between two points of Sysdig; halfStep keeps the time of a question off that grid, so that
+	// it does not matter whether a range selector includes its left edge.
+	gridStep = 10 * time.Second
+	halfStep = gridStep / 2
+)
+
+// Board is the part of the registry that the poller needs.
+type Board interface {
+	Wanted() []registry.Wanted
+	File(outcomes []query.Outcome)
+	FileHealth(connection string, health *metric.Failure)
+	Wake() <-chan struct{}
+}
+
+// Poller asks the questions of a Board. Make one with New.
+type Poller struct {
+	clock   clock.Clock
+	board   Board
+	pods    query.Pods
+	metrics *Metrics
+
+	// next is when a connection's next full round is due. Only Tick touches it, and Tick is not called concurrently.
+	next map[string]time.Time
+}
+
+// New returns a poller. pods resolves the selectors of Services.
+func New(clock clock.Clock, board Board, pods query.Pods, metrics *Metrics) *Poller {
+	return &Poller{clock: clock, board: board, pods: pods, metrics: metrics, next: map[string]time.Time{}}
+}
+
+// NeedLeaderElection tells the manager to run the poller on every replica: each serves from its own memory.
+func (p *Poller) NeedLeaderElection() bool { return false }
+
+// Start runs rounds until the context ends.
+func (p *Poller) Start(ctx context.Context) error {
+	for {
+		next := p.Tick(ctx)
+		timer := p.clock.NewTimer(next.Sub(p.clock.Now()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C():
+			continue
+		case <-p.board.Wake():
+			timer.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.clock.After(gather):
+		}
+	}
+}
+
+// Tick runs one round: it asks the questions of all connections whose interval is over, and everywhere those that were
+// never answered. It returns when to come back.
+func (p *Poller) Tick(ctx context.Context) time.Time {
+	now := p.clock.Now()
+	wanted := p.board.Wanted()
+	var rounds sync.WaitGroup
+	pauses := make([]time.Duration, len(wanted))
+	full := make([]bool, len(wanted))
+	for i, w := range wanted {
+		due := w.Unanswered
+		if full[i] = !now.Before(p.next[w.Connection.Name]); full[i] {
+			due = w.Questions
+		}
+		if len(due) == 0 {
+			continue
+		}
+		rounds.Go(func() { pauses[i] = p.round(ctx, w.Connection, due, now) })
+	}
+	rounds.Wait()
+	return p.schedule(wanted, full, pauses, now)
+}
+
+// schedule sets when each connection is due again and returns the earliest. A connection that is gone is forgotten.
+func (p *Poller) schedule(wanted []registry.Wanted, full []bool, pauses []time.Duration, now time.Time) time.Time {
+	next := make(map[string]time.Time, len(wanted))
+	earliest := now.Add(idle)
+	for i, w := range wanted {
+		name := w.Connection.Name
+		next[name] = p.next[name]
+		if full[i] {
+			next[name] = now.Add(w.Connection.Interval)
+		}
+		if until := now.Add(pauses[i]); next[name].Before(until) {
+			next[name] = until
+		}
+		if next[name].Before(earliest) {
+			earliest = next[name]
+		}
+	}
+	p.next = next
+	return earliest
+}
+
+// round asks one connection and files the outcomes. It returns how long the backend asks to be left alone.
+func (p *Poller) round(ctx context.Context, c registry.Connection, due []query.Question, now time.Time) time.Duration {
+	requests := query.Plan(due)
+	attempt := query.Attempt{At: QuestionTime(now, c.IngestionLag)}
+	if c.Refused != nil {
+		attempt.Received = now
+		for _, request := range requests {
+			p.board.File(request.Fail(c.Refused, attempt))
+		}
+		p.board.FileHealth(c.Name, c.Refused)
+		return 0
+	}
+	r := &result{}
+	var group errgroup.Group
+	group.SetLimit(concurrency)
+	for _, request := range requests {
+		group.Go(func() error {
+			p.board.File(p.ask(ctx, c, request, attempt, r))
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no error: failures are filed
+	if ctx.Err() == nil {
+		p.board.FileHealth(c.Name, r.health())
+	}
+	return r.pause()
+}
+
+// ask sends one request, unless an earlier one of the round was told to stop.
+func (p *Poller) ask(ctx context.Context, c registry.Connection, request query.Request, attempt query.Attempt, r *result) []query.Outcome {
+	if stop := r.stopped(); stop != nil {
+		attempt.Received = p.clock.Now()
+		return request.Fail(stop, attempt)
+	}
+	sent := p.clock.Now()
+	answer, err := c.Source.Query(ctx, request.PromQL, attempt.At)
+	attempt.Received = p.clock.Now()
+	if err != nil {
+		failure := metric.AsFailure(err)
+		if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
+			return nil
+		}
+		r.failed(failure)
+		p.metrics.request(c.Name, failure.Reason, attempt.Received.Sub(sent))
+		return request.Fail(failure, attempt)
+	}
+	r.answered()
+	p.metrics.request(c.Name, "", attempt.Received.Sub(sent))
+	return request.Read(answer, attempt, p.pods)
+}
+
+// QuestionTime is the time that a question is asked about: the newest 10-second point that every agent has delivered,
+// plus half a step.
+func QuestionTime(now time.Time, lag time.Duration) time.Time {
+	return now.Add(-lag).Truncate(gridStep).Add(halfStep)
+}

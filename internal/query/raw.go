@@ -1,0 +1,177 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
+
+// maxSelectors bounds how many selectors a raw query may hold: each costs one more time vector.
+const maxSelectors = 10
+
+// allowedFunctions are the PromQL functions of raw queries. Those that make a value out of nothing (vector, absent, time
+// and the calendar functions) are left out, because they would turn missing data into a number; info is left out because
+// it reads series that no selector names.
+func allowedFunctions() map[string]*parser.Function {
+	allowed := map[string]*parser.Function{}
+	for _, name := range []string{
+		"abs", "avg_over_time", "ceil", "changes", "clamp", "clamp_max", "clamp_min", "count_over_time", "delta", "deriv",
+		"double_exponential_smoothing", "exp", "floor", "histogram_avg", "histogram_count", "histogram_fraction",
+		"histogram_quantile", "histogram_sum", "idelta", "increase", "irate", "label_join", "label_replace",
+		"last_over_time", "ln", "log10", "log2", "max_over_time", "min_over_time", "predict_linear",
+		"present_over_time", "quantile_over_time", "rate", "resets", "round", "scalar", "sgn", "sort", "sort_desc",
+		"sqrt", "stddev_over_time", "stdvar_over_time", "sum_over_time", "timestamp",
+	} {
+		if f, ok := parser.Functions[name]; ok {
+			allowed[name] = f
+		}
+	}
+	return allowed
+}
+
+// compileRaw confines a raw query on its syntax tree: every selector gets the binding's namespace and the connection's
+// cluster, every instant selector looks back maxAge at most, and a time vector per selector tells how old its points are.
+func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *metric.Failure) {
+	source := b.Spec.Source.PromQL
+	expr, err := parser.NewParser(parser.Options{Functions: allowedFunctions()}).ParseExpr(source.Query)
+	if err != nil {
+		return Shape{}, View{}, rejectQuery("%v", err)
+	}
+	if expr.Type() != parser.ValueTypeVector {
+		return Shape{}, View{}, rejectQuery("it yields a %s, but has to yield an instant vector: use a function such as sum(rate(x[1m]))", expr.Type())
+	}
+	c := confiner{maxAge: b.Spec.MaxAge.Duration, matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Namespace, b.Namespace)}}
+	if scope.Cluster != "" {
+		c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Cluster, scope.Cluster))
+	}
+	expr = c.rewrite(expr)
+	switch {
+	case c.failure != nil:
+		return Shape{}, View{}, c.failure
+	case len(c.selectors) == 0:
+		return Shape{}, View{}, rejectQuery("it names no metric")
+	case len(c.selectors) > maxSelectors:
+		return Shape{}, View{}, rejectQuery("it has %d different selectors, at most %d are allowed", len(c.selectors), maxSelectors)
+	}
+	promQL := "(" + expr.String() + ")"
+	for i, selector := range c.selectors {
+		promQL += " or " + newestPoint(selector, string(source.ObjectLabel), strconv.Itoa(i))
+	}
+	view := View{Namespace: b.Namespace}
+	if source.ObjectLabel != "" {
+		view.Object = b.Spec.Target.Name
+		if isNamespace(b.Spec.Target) {
+			view.Object = b.Namespace
+		}
+	}
+	return Shape{
+		Scope: scope, Grain: Raw, PromQL: promQL, Selectors: len(c.selectors),
+		ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace,
+	}, view, nil
+}
+
+func rejectQuery(format string, args ...any) *metric.Failure {
+	return metric.Failf(metric.Rejected, "spec.source.promQL.query: %s", fmt.Sprintf(format, args...))
+}
+
+// confiner rewrites a syntax tree and remembers the selectors it met. The first thing it can't confine is its failure.
+type confiner struct {
+	matchers  []*labels.Matcher
+	maxAge    time.Duration
+	selectors []string
+	failure   *metric.Failure
+}
+
+func (c *confiner) refuse(format string, args ...any) {
+	if c.failure == nil {
+		c.failure = rejectQuery(format, args...)
+	}
+}
+
+// rewrite returns the confined expression. What it does not know it refuses, so that a newer syntax cannot slip through.
+func (c *confiner) rewrite(e parser.Expr) parser.Expr {
+	switch e := e.(type) {
+	case *parser.NumberLiteral, *parser.StringLiteral:
+	case *parser.VectorSelector:
+		c.confine(e)
+		return &parser.Call{
+			Func: parser.Functions["last_over_time"],
+			Args: parser.Expressions{&parser.MatrixSelector{VectorSelector: e, Range: c.maxAge}},
+		}
+	case *parser.MatrixSelector:
+		c.ranged(e)
+	case *parser.Call:
+		c.call(e)
+	case *parser.AggregateExpr:
+		e.Expr = c.rewrite(e.Expr)
+		if e.Param != nil {
+			e.Param = c.rewrite(e.Param)
+		}
+	case *parser.BinaryExpr:
+		e.LHS, e.RHS = c.rewrite(e.LHS), c.rewrite(e.RHS)
+	case *parser.ParenExpr:
+		e.Expr = c.rewrite(e.Expr)
+	case *parser.UnaryExpr:
+		e.Expr = c.rewrite(e.Expr)
+	case *parser.SubqueryExpr:
+		c.subquery(e)
+	default:
+		c.refuse("%s cannot be confined to a namespace", e)
+	}
+	return e
+}
+
+// call rewrites the arguments of a function. timestamp() wants the selector itself, or it would tell the time of the
+// question.
+func (c *confiner) call(e *parser.Call) {
+	for i, arg := range e.Args {
+		selector, isSelector := arg.(*parser.VectorSelector)
+		if isSelector && e.Func.Name == "timestamp" {
+			c.confine(selector)
+			continue
+		}
+		e.Args[i] = c.rewrite(arg)
+	}
+}
+
+func (c *confiner) ranged(e *parser.MatrixSelector) {
+	selector, ok := e.VectorSelector.(*parser.VectorSelector)
+	if !ok || e.RangeExpr != nil {
+		c.refuse("%s: write the range as a plain duration such as [1m]", e)
+		return
+	}
+	c.confine(selector)
+}
+
+func (c *confiner) subquery(e *parser.SubqueryExpr) {
+	if e.RangeExpr != nil || e.StepExpr != nil {
+		c.refuse("%s: write the range as a plain duration such as [5m:10s]", e)
+	}
+	c.refuseShift(e, e.OriginalOffset, e.OriginalOffsetExpr, e.Timestamp, e.StartOrEnd)
+	e.Expr = c.rewrite(e.Expr)
+}
+
+func (c *confiner) confine(s *parser.VectorSelector) {
+	c.refuseShift(s, s.OriginalOffset, s.OriginalOffsetExpr, s.Timestamp, s.StartOrEnd)
+	if s.Anchored || s.Smoothed {
+		c.refuse("%s: anchored and smoothed are not allowed", s)
+	}
+	s.LabelMatchers = append(slices.Clone(s.LabelMatchers), c.matchers...)
+	if text := s.String(); !slices.Contains(c.selectors, text) {
+		c.selectors = append(c.selectors, text)
+	}
+}
+
+func (c *confiner) refuseShift(e parser.Expr, offset time.Duration, offsetExpr *parser.DurationExpr, at *int64, startOrEnd parser.ItemType) {
+	if offset != 0 || offsetExpr != nil || at != nil || startOrEnd != 0 {
+		c.refuse("%s: @ and offset are not allowed, because a value has to be of now", strings.TrimSpace(e.String()))
+	}
+}

@@ -1,0 +1,117 @@
+package query
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+)
+
+// partLabel marks the rows that hold the time of the newest point behind a value, so that value and time travel in one
+// request. It is no label of Sysdig's.
+const partLabel = "sysdig_metrics_part"
+
+// gridStep is the distance between two points of Sysdig: agents report every 10 seconds.
+const gridStep = 10 * time.Second
+
+// narrow is a set of further matchers of one request: the namespaces that are wanted, and the objects when they are few.
+type narrow struct {
+	namespaces, workloads, pods []string
+}
+
+// promQL writes the query of a typed shape: the containers of a pod summed, the pods of a row reduced, and a second
+// vector with the time of the newest point of each row.
+//
+//	avg by (row) (sum by (row, pod) (sum_over_time(x{…}[1m]) / 60))
+//	or label_replace(max by (row) (timestamp(x{…})), "part", "time", "", "")
+func (s Shape) promQL(n narrow) string {
+	selector := s.Metric + s.matchers(n)
+	row := strings.Join(s.rowLabels(), ", ")
+	perPod := fmt.Sprintf("sum by (%s, %s) (%s)", row, s.Scope.Labels.Pod, s.overTime(selector))
+	if s.Grain == ByPod {
+		perPod = fmt.Sprintf("sum by (%s) (%s)", row, s.overTime(selector))
+	} else {
+		perPod = fmt.Sprintf("%s by (%s) (%s)", groupFunction(s.Group), row, perPod)
+	}
+	return perPod + " or " + newestPoint(selector, row, "time")
+}
+
+// newestPoint is a vector of the time of the newest point per row, marked by partLabel.
+func newestPoint(selector, row, part string) string {
+	return fmt.Sprintf(`label_replace(max by (%s) (timestamp(%s)), "%s", "%s", "", "")`, row, selector, partLabel, part)
+}
+
+// rowLabels are the labels that tell the rows of the answer apart.
+func (s Shape) rowLabels() []string {
+	l := s.Scope.Labels
+	switch s.Grain {
+	case ByWorkload:
+		return []string{l.Namespace, l.WorkloadType, l.Workload}
+	case ByPod:
+		return []string{l.Namespace, l.Pod}
+	default:
+		return []string{l.Namespace}
+	}
+}
+
+// matchers confine a selector to the cluster, the wanted namespaces and objects, and the filters.
+func (s Shape) matchers(n narrow) string {
+	var b strings.Builder
+	b.WriteString("{" + oneOf(s.Scope.Labels.Namespace, n.namespaces, true).String())
+	if s.Scope.Cluster != "" {
+		b.WriteString("," + oneOf(s.Scope.Labels.Cluster, []string{s.Scope.Cluster}, true).String())
+	}
+	if len(n.workloads) > 0 {
+		b.WriteString("," + oneOf(s.Scope.Labels.Workload, n.workloads, true).String())
+	}
+	if len(n.pods) > 0 {
+		b.WriteString("," + oneOf(s.Scope.Labels.Pod, n.pods, true).String())
+	}
+	b.WriteString(s.Where + "}")
+	return b.String()
+}
+
+// overTime reduces the points of the window. Sysdig's own counters hold the count of each interval, so their rate is
+// sum_over_time / seconds and never rate(); scraped counters only rise, so theirs is rate().
+func (s Shape) overTime(selector string) string {
+	ranged := fmt.Sprintf("(%s[%s])", selector, model.Duration(s.Window))
+	switch s.Time {
+	case v1alpha1.TimeRate:
+		if s.Cumulative {
+			return "rate" + ranged
+		}
+		return fmt.Sprintf("sum_over_time%s / %d", ranged, int64(s.Window.Seconds()))
+	case v1alpha1.TimeSum:
+		if s.Cumulative {
+			return "increase" + ranged
+		}
+		return "sum_over_time" + ranged
+	case v1alpha1.TimeMin:
+		return "min_over_time" + ranged
+	case v1alpha1.TimeMax:
+		return "max_over_time" + ranged
+	case v1alpha1.TimeLast:
+		return "last_over_time" + ranged
+	default:
+		return "avg_over_time" + ranged
+	}
+}
+
+func groupFunction(g v1alpha1.GroupAggregation) string {
+	switch g {
+	case v1alpha1.GroupSum:
+		return "sum"
+	case v1alpha1.GroupMin:
+		return "min"
+	case v1alpha1.GroupMax:
+		return "max"
+	default:
+		return "avg"
+	}
+}
+
+func quoteRegexp(value string) string { return regexp.QuoteMeta(value) }

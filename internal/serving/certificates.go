@@ -1,0 +1,95 @@
+package serving
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// checkPair tells whether a directory holds a certificate and its key.
+func checkPair(dir string) error {
+	_, err := tls.LoadX509KeyPair(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile))
+	return err
+}
+
+// SecretFiles copies the serving certificate from its Secret into files, where the API server and the rotator look for
+// it. A mounted Secret would arrive up to two minutes later, and not at all where the process is no pod.
+type SecretFiles struct {
+	Client client.Reader
+	Secret types.NamespacedName
+	Dir    string
+}
+
+// SetupWithManager watches the Secret on every replica.
+func (f *SecretFiles) SetupWithManager(mgr ctrl.Manager) error {
+	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
+		return fmt.Errorf("the certificate directory: %w", err)
+	}
+	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == f.Secret })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("serving-certificate-files").
+		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
+		For(&corev1.Secret{}, builder.WithPredicates(own)).
+		Complete(reconcile.Func(f.Reconcile))
+}
+
+// Reconcile writes the files when they differ from the Secret.
+func (f *SecretFiles) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	var secret corev1.Secret
+	if err := f.Client.Get(ctx, r.NamespacedName, &secret); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	cert, key := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return reconcile.Result{}, nil // not filled yet, or about to be replaced: the next event brings the rest
+	}
+	// The key goes first: whoever reads between the two sees a pair that does not match, and reads again.
+	return reconcile.Result{}, errors.Join(
+		replaceFile(filepath.Join(f.Dir, KeyFile), key, 0o600),
+		replaceFile(filepath.Join(f.Dir, CertFile), cert, 0o644),
+	)
+}
+
+// replaceFile writes a file as a whole or not at all. An equal file is left alone.
+func replaceFile(path string, content []byte, mode os.FileMode) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+		return nil
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, content, mode); err != nil {
+		return fmt.Errorf("writing the serving certificate: %w", err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("writing the serving certificate: %w", err)
+	}
+	return nil
+}
+
+// EnsureSecret makes the Secret that the rotator fills. It is not part of the manifests, so that applying them again
+// never empties it.
+func EnsureSecret(ctx context.Context, c client.Client, name types.NamespacedName) error {
+	var secret corev1.Secret
+	err := c.Get(ctx, name, &secret)
+	if err == nil || !apierrors.IsNotFound(err) {
+		return err
+	}
+	secret.Namespace, secret.Name = name.Namespace, name.Name
+	if err := c.Create(ctx, &secret); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making the Secret of the serving certificate: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+// Package serving runs the aggregated API server as a runnable of the manager: certificates, delegated authentication
+// and authorization, discovery and OpenAPI.
+package serving
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/logs"
+	openapicommon "k8s.io/kube-openapi/pkg/common"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
+	generatedcore "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
+	generatedcustommetrics "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/custommetrics"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+)
+
+// certificateDeadline is how long Start waits for a serving certificate. A Secret that a certificate manager fills
+// reaches a mounted volume within about a minute.
+const certificateDeadline = 3 * time.Minute
+
+// Files of the certificate directory.
+const (
+	CertFile = "tls.crt"
+	KeyFile  = "tls.key"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	// Name of the server in traces and OpenAPI.
+	Name string
+	// Version of the server in OpenAPI.
+	Version string
+	// BindAddress and Port to listen on.
+	BindAddress net.IP
+	Port        int
+	// CertDir holds CertFile and KeyFile. They are read again when they change.
+	CertDir string
+	// Kubeconfig is the path of a kubeconfig file for delegated authentication and authorization; empty in a cluster.
+	Kubeconfig string
+	// REST configures the client of the server's own informers.
+	REST *rest.Config
+	// Insecure lets everybody read everything without authentication. For benchmarks that measure the rest; no flag sets it.
+	Insecure bool
+}
+
+// Server serves custom.metrics.k8s.io.
+type Server struct {
+	config   Config
+	provider provider.CustomMetricsProvider
+}
+
+// New returns a server that answers from the provider.
+func New(config Config, provider provider.CustomMetricsProvider) *Server {
+	return &Server{config: config, provider: provider}
+}
+
+// NeedLeaderElection tells the manager to serve on every replica.
+func (s *Server) NeedLeaderElection() bool { return false }
+
+// Start waits for a certificate and serves until the context ends. It returns an error when there is no certificate in
+// time or the address cannot be listened on.
+func (s *Server) Start(ctx context.Context) error {
+	if err := s.waitForCertificate(ctx); err != nil {
+		return err
+	}
+	server, err := s.build()
+	if err != nil {
+		return err
+	}
+	defer logs.FlushLogs()
+	return server.GenericAPIServer.PrepareRun().RunWithContext(ctx)
+}
+
+func (s *Server) waitForCertificate(ctx context.Context) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, certificateDeadline, true, func(context.Context) (bool, error) {
+		last = checkPair(s.config.CertDir)
+		return last == nil, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("no serving certificate in %s: %w", s.config.CertDir, last)
+	}
+	return ctx.Err()
+}
+
+// build makes the API server out of the library's options.
+func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
+	o := s.options()
+	if problems := o.Validate(); len(problems) > 0 {
+		return nil, fmt.Errorf("options of the API server: %w", problems[0])
+	}
+	client, err := kubernetes.NewForConfig(s.config.REST)
+	if err != nil {
+		return nil, fmt.Errorf("client of the API server: %w", err)
+	}
+	shared := informers.NewSharedInformerFactory(client, 0)
+	config := genericapiserver.NewRecommendedConfig(apiserver.Codecs)
+	config.ClientConfig, config.SharedInformerFactory = s.config.REST, shared
+	if err := o.ApplyTo(config); err != nil {
+		return nil, fmt.Errorf("configuring the API server: %w", err)
+	}
+	if s.config.Insecure {
+		config.Authentication.Authenticator, config.Authorization.Authorizer = nil, nil
+	}
+	complete := (&apiserver.Config{GenericConfig: &config.Config}).Complete(shared)
+	server, err := complete.New(s.config.Name, s.provider, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the API server: %w", err)
+	}
+	return server, nil
+}
+
+func (s *Server) options() *options.CustomMetricsAdapterServerOptions {
+	o := options.NewCustomMetricsAdapterServerOptions()
+	o.SecureServing.BindAddress, o.SecureServing.BindPort = s.config.BindAddress, s.config.Port
+	o.SecureServing.MinTLSVersion = "VersionTLS13"
+	o.SecureServing.ServerCert.CertKey.CertFile = filepath.Join(s.config.CertDir, CertFile)
+	o.SecureServing.ServerCert.CertKey.KeyFile = filepath.Join(s.config.CertDir, KeyFile)
+	o.Authentication.RemoteKubeConfigFile = s.config.Kubeconfig
+	o.Authorization.RemoteKubeConfigFile = s.config.Kubeconfig
+	o.Features.EnableProfiling = false
+	// The metrics of the process are on the manager's endpoint; the aggregated API has nothing to add.
+	o.EnableMetrics = false
+	if s.config.Insecure {
+		o.Authentication, o.Authorization = nil, nil
+	}
+	namer := openapinamer.NewDefinitionNamer(apiserver.Scheme)
+	o.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	o.OpenAPIConfig.Info.Title, o.OpenAPIConfig.Info.Version = s.config.Name, s.config.Version
+	o.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	o.OpenAPIV3Config.Info.Title, o.OpenAPIV3Config.Info.Version = s.config.Name, s.config.Version
+	return o
+}
+
+func definitions(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
+	all := generatedcore.GetOpenAPIDefinitions(ref)
+	for name, definition := range generatedcustommetrics.GetOpenAPIDefinitions(ref) {
+		all[name] = definition
+	}
+	return all
+}

@@ -1,0 +1,110 @@
+package sysdig
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Answer is the answer to an instant query.
+type Answer struct {
+	Series []Series
+	// Warnings say that the answer is incomplete: Sysdig cuts lists that are too long and tells so here.
+	Warnings []string
+}
+
+// Series is one row of an answer: its labels and one value.
+type Series struct {
+	Labels map[string]string
+	// Value may be NaN or an infinity.
+	Value float64
+	// Time is the time that the query was evaluated for, not that of a point.
+	Time time.Time
+}
+
+// envelope is what every endpoint of the Prometheus API wraps its answer into.
+type envelope struct {
+	Status    string   `json:"status"`
+	ErrorType string   `json:"errorType"`
+	Error     string   `json:"error"`
+	Warnings  []string `json:"warnings"`
+	Data      *struct {
+		ResultType string `json:"resultType"`
+		Result     []struct {
+			Metric map[string]string `json:"metric"`
+			Value  point             `json:"value"`
+		} `json:"result"`
+	} `json:"data"`
+}
+
+// decode reads the body of a successful answer. It returns an error unless the body is one complete vector.
+func decode(body []byte) (Answer, error) {
+	var e envelope
+	if err := json.Unmarshal(body, &e); err != nil {
+		return Answer{}, fmt.Errorf("decoding the answer: %w", err)
+	}
+	if e.Status != "success" {
+		return Answer{}, fmt.Errorf("the answer has status %q and error %q", clean(e.Status), clean(e.Error))
+	}
+	if e.Data == nil || e.Data.ResultType != "vector" {
+		return Answer{}, errors.New("the answer holds no vector")
+	}
+	answer := Answer{Warnings: e.Warnings, Series: make([]Series, len(e.Data.Result))}
+	for i, r := range e.Data.Result {
+		if !r.Value.set {
+			return Answer{}, fmt.Errorf("series %d has no value", i)
+		}
+		answer.Series[i] = Series{Labels: r.Metric, Value: r.Value.value, Time: r.Value.time}
+	}
+	return answer, nil
+}
+
+// point is [time, "value"]. Sysdig writes times as numbers and, by its OpenAPI document, as strings.
+type point struct {
+	time  time.Time
+	value float64
+	set   bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *point) UnmarshalJSON(data []byte) error {
+	var parts []json.RawMessage
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return fmt.Errorf("a point: %w", err)
+	}
+	if len(parts) != 2 {
+		return fmt.Errorf("a point has %d parts, want 2", len(parts))
+	}
+	seconds, err := parseNumber(parts[0])
+	if err != nil {
+		return fmt.Errorf("the time of a point: %w", err)
+	}
+	// Times beyond the year 9999 are no times of samples, and overflow an int64 of milliseconds.
+	if math.IsNaN(seconds) || seconds < 0 || seconds > 253402300799 {
+		return fmt.Errorf("the time of a point is %v", seconds)
+	}
+	value, err := parseNumber(parts[1])
+	if err != nil {
+		return fmt.Errorf("the value of a point: %w", err)
+	}
+	*p = point{time: time.UnixMilli(int64(seconds * 1000)).UTC(), value: value, set: true}
+	return nil
+}
+
+// parseNumber reads a JSON number, or a JSON string that holds one.
+func parseNumber(raw json.RawMessage) (float64, error) {
+	text := string(raw)
+	if len(raw) > 0 && raw[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return 0, err
+		}
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil && !(errors.Is(err, strconv.ErrRange) && math.IsInf(value, 0)) {
+		return 0, fmt.Errorf("%q is not a number", clean(text))
+	}
+	return value, nil
+}

@@ -1,0 +1,117 @@
+package sysdig
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
+
+// maxMessage bounds what an answer may put into a condition, an Event or a log line, in bytes.
+const maxMessage = 300
+
+// maxRetryAfter bounds how long an answer may silence us. Sysdig's OpenAPI document allows 1 to 14400 seconds.
+const maxRetryAfter = 4 * time.Hour
+
+// statusFailure turns an answer that is no success into a failure. The status code alone decides the reason: three body
+// shapes exist for 401 alone, and gateways answer with text, HTML or nothing.
+func statusFailure(status int, header http.Header, body []byte) *metric.Failure {
+	f := metric.Failf(statusReason(status), "Sysdig answered HTTP %d", status)
+	if text := bodyMessage(body); text != "" {
+		f.Message += ": " + text
+	}
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
+		f.RetryAfter = min(time.Duration(min(seconds, int(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
+	}
+	return f
+}
+
+func statusReason(status int) metric.Reason {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return metric.Unauthorized
+	case status == http.StatusTooManyRequests:
+		return metric.RateLimited
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		return metric.Rejected
+	default:
+		return metric.Unavailable
+	}
+}
+
+// bodyMessage finds the human part of an error body in any of the shapes that Sysdig uses. Bodies that are not JSON
+// (HTML of a proxy) are left out.
+func bodyMessage(body []byte) string {
+	var shapes struct {
+		Error   json.RawMessage `json:"error"`
+		Message string          `json:"message"`
+		Errors  []struct {
+			Reason  string `json:"reason"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(body, &shapes) != nil {
+		return ""
+	}
+	if len(shapes.Errors) > 0 {
+		return clean(shapes.Errors[0].Reason + ": " + shapes.Errors[0].Message)
+	}
+	if shapes.Message != "" {
+		return clean(shapes.Message)
+	}
+	var text string
+	if json.Unmarshal(shapes.Error, &text) == nil {
+		return clean(text)
+	}
+	return ""
+}
+
+// transportFailure turns an error of the transport into a failure. The address is left out of the message, but not the
+// host: it is the part of the error that a human needs.
+func transportFailure(err error) *metric.Failure {
+	f := &metric.Failure{Reason: metric.Unavailable, Err: err}
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		err = urlError.Err
+	}
+	var timeout net.Error
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errRedirect):
+		f.Message = err.Error()
+	case errors.As(err, &untrusted):
+		f.Message = "the certificate of Sysdig is not trusted (check spec.endpoint.caBundle of the connection): " + clean(untrusted.Err.Error())
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		f.Message = "Sysdig did not answer in time"
+	default:
+		f.Message = "the request to Sysdig failed: " + clean(err.Error())
+	}
+	return f
+}
+
+// clean makes text of a stranger fit for a condition: one line, printable, bounded.
+func clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,110 @@
+package sysdigtest
+
+import (
+	"cmp"
+	"net/http"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// Options configure a [Server]. The zero value is a server on the system's clock that refuses every token.
+type Options struct {
+	// Clock is the server's only source of time; the system's clock by default.
+	Clock clock.Clock
+	// Tokens are accepted from the start and see every series; [Server.AddToken] adds tokens with a narrower view.
+	Tokens []string
+	// PathPrefix stands before /prometheus, as /api does at IBM Cloud Monitoring. Other paths answer 404.
+	PathPrefix string
+	// Lag is the ingestion lag; 0 means [DefaultLag], a negative value no lag. [Store.SetLag] changes it later.
+	Lag time.Duration
+	// RequestsPerMinute is the request budget of each token; 0 means unlimited.
+	RequestsPerMinute int
+	// Limits are the service limits; fields that are 0 get the documented defaults.
+	Limits Limits
+	// Switches choose between behaviours that are undocumented or differ between installations.
+	Switches Switches
+}
+
+// Limits are the service limits of Sysdig's Prometheus API. The defaults come from Sysdig's page "Prometheus Public API
+// Service Limits" and its OpenAPI document, except where a field says otherwise.
+type Limits struct {
+	// QueryCharacters is the longest query text; 50,000 characters.
+	QueryCharacters int
+	// MetricNames is how many different metric names one query may scan; 10.
+	MetricNames int
+	// PlainSeries is how many series a query without aggregation returns before it is cut with a warning; 1,000.
+	PlainSeries int
+	// Segments is how many series an aggregation returns before it is cut silently; 100,000.
+	Segments int
+	// SamplesPerSeries is how many samples a range query may ask for per series; 1,500.
+	SamplesPerSeries int
+	// ConcurrentQueries is how many queries and series calls may run at a time, others get 429; 200.
+	ConcurrentQueries int
+	// Timeout is the longest and the default query timeout; 2 minutes.
+	Timeout time.Duration
+	// Matches is how many match[] parameters a call may carry; 100.
+	Matches int
+	// MatchCharacters is the longest match[] parameter; 255 characters.
+	MatchCharacters int
+	// Series is how many label sets the series endpoint returns at most; 10,000.
+	Series int
+	// LabelValues is how many label values are returned when the call sets no limit; 5,000.
+	LabelValues int
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		QueryCharacters:   cmp.Or(l.QueryCharacters, 50_000),
+		MetricNames:       cmp.Or(l.MetricNames, 10),
+		PlainSeries:       cmp.Or(l.PlainSeries, 1_000),
+		Segments:          cmp.Or(l.Segments, 100_000),
+		SamplesPerSeries:  cmp.Or(l.SamplesPerSeries, 1_500),
+		ConcurrentQueries: cmp.Or(l.ConcurrentQueries, 200),
+		Timeout:           cmp.Or(l.Timeout, 2*time.Minute),
+		Matches:           cmp.Or(l.Matches, 100),
+		MatchCharacters:   cmp.Or(l.MatchCharacters, 255),
+		Series:            cmp.Or(l.Series, 10_000),
+		LabelValues:       cmp.Or(l.LabelValues, 5_000),
+	}
+}
+
+// UnauthorizedBody selects the body of a 401 answer. All of them were seen or specified for Sysdig.
+type UnauthorizedBody string
+
+const (
+	// UnauthorizedPrometheus is the body of the OpenAPI document for Prometheus paths, and the default.
+	UnauthorizedPrometheus UnauthorizedBody = ""
+	// UnauthorizedGateway is what the gateway was recorded to send: JSON declared as text/plain, connection closed.
+	UnauthorizedGateway UnauthorizedBody = "gateway"
+	// UnauthorizedPlatform is the body of the OpenAPI document for platform paths.
+	UnauthorizedPlatform UnauthorizedBody = "platform"
+	// UnauthorizedEmpty is no body at all.
+	UnauthorizedEmpty UnauthorizedBody = "empty"
+	// UnauthorizedHTML is the page of a proxy.
+	UnauthorizedHTML UnauthorizedBody = "html"
+)
+
+// Switches choose between behaviours that are undocumented or differ between installations.
+type Switches struct {
+	// StringTimestamps sends sample times as strings, as the OpenAPI examples show them, instead of numbers.
+	StringTimestamps bool
+	// QueryStringOnly ignores form bodies: the OpenAPI document declares no body for POST.
+	QueryStringOnly bool
+	// ClosedRanges includes the sample at the left edge of a range or look-back, as Prometheus 2 did. The engine widens
+	// each range by 1 ms for it, which range functions that extrapolate (rate, increase) see as well.
+	ClosedRanges bool
+	// Unauthorized selects the body of 401 answers.
+	Unauthorized UnauthorizedBody
+	// RejectStatus is the status of a query that exceeds a limit, which is not documented; 422 by default.
+	RejectStatus int
+	// RetryAfter is sent with 429 answers; 0 sends no such header. Sysdig documents 1 second to 4 hours.
+	RetryAfter time.Duration
+	// OddContentEncoding labels answers, which stay uncompressed, "text/plain; gzip; charset=utf8".
+	OddContentEncoding bool
+}
+
+func (s Switches) withDefaults() Switches {
+	s.RejectStatus = cmp.Or(s.RejectStatus, http.StatusUnprocessableEntity)
+	return s
+}

@@ -1,0 +1,181 @@
+// Package cluster runs a real Kubernetes control plane on this machine, without root and without containers: etcd,
+// kube-apiserver, kube-controller-manager and kube-scheduler, with kwok in the place of the kubelet. Pods become
+// Running and Ready but run nothing; a process on this machine can serve an aggregated API, see
+// [Cluster.ExposeHostProcess]. Everything listens on loopback addresses only.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	aggregator "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+)
+
+// admin names the administrator's kubeconfig.
+const admin Component = "admin"
+
+// Cluster is a running control plane. Its methods may be called from several goroutines.
+type Cluster struct {
+	layout     layout
+	temporary  bool // the folder goes with the cluster
+	config     *rest.Config
+	client     kubernetes.Interface
+	aggregator aggregator.Interface
+
+	launcher  *launcher
+	processes []*process
+	watching  atomic.Bool // a component that ends is reported
+	stopOnce  sync.Once
+	stopErr   error
+}
+
+// Start builds what is missing (see [EnsureBinaries]), starts a control plane and returns when it works: the API
+// server, the controllers and the scheduler are healthy, the default service account exists and, unless
+// Options.NoNodes is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
+// component ends early or is not ready in time, the error names it and quotes the end of its log, and nothing is left.
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
+	started := time.Now()
+	binaries, err := EnsureBinaries(ctx, opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	opts, temporary, err := opts.complete()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{layout: layout{opts: opts, binaries: binaries}, temporary: temporary, launcher: newLauncher()}
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop(context.WithoutCancel(ctx)))
+	}
+	c.watching.Store(!opts.Detach) // Whoever ends a detached cluster with StopDir does so on purpose.
+	c.logf("the control plane at %s is ready after %s; its files are in %s",
+		c.config.Host, time.Since(started).Round(10*time.Millisecond), opts.Dir)
+	return c, nil
+}
+
+// start does the work of Start. What it started is in c.processes, also after an error.
+func (c *Cluster) start(ctx context.Context) (err error) {
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	if err := c.run(Etcd); err != nil {
+		return err
+	}
+	if err := c.waitHealthy(ctx, Etcd, c.layout.ports.etcdClient, "/health"); err != nil {
+		return err
+	}
+	if err := c.run(APIServer); err != nil {
+		return err
+	}
+	if err := c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz"); err != nil {
+		return err
+	}
+	for _, component := range []Component{ControllerManager, Scheduler, Kwok} {
+		if err := c.run(component); err != nil {
+			return err
+		}
+	}
+	if err := c.waitHealthy(ctx, ControllerManager, c.layout.ports.controllerManager, "/healthz"); err != nil {
+		return err
+	}
+	if err := c.waitHealthy(ctx, Scheduler, c.layout.ports.scheduler, "/healthz"); err != nil {
+		return err
+	}
+	return c.waitUsable(ctx)
+}
+
+// prepare chooses the ports and writes the certificates and kubeconfigs.
+func (c *Cluster) prepare() (err error) {
+	l := &c.layout
+	if l.ports, err = freePorts(); err != nil {
+		return err
+	}
+	if l.pki, err = newPKI(filepath.Join(l.opts.Dir, "pki"), time.Now()); err != nil {
+		return err
+	}
+	if err := l.writeKubeconfigs(); err != nil {
+		return err
+	}
+	if c.config, err = l.adminConfig(); err != nil {
+		return err
+	}
+	if c.client, err = kubernetes.NewForConfig(c.config); err != nil {
+		return fmt.Errorf("create a client: %w", err)
+	}
+	if c.aggregator, err = aggregator.NewForConfig(c.config); err != nil {
+		return fmt.Errorf("create a client for API services: %w", err)
+	}
+	return nil
+}
+
+// run starts a component and notes its process id in the folder. Its environment holds no settings of the user.
+func (c *Cluster) run(component Component) error {
+	l := c.layout
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.opts.Dir, "TMPDIR=" + os.TempDir()}
+	logFile := filepath.Join(l.opts.Dir, string(component)+".log")
+	p, err := c.launcher.start(component, l.binaries.Path(component), l.args(component), env, logFile, l.opts.Detach)
+	if err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	go func() {
+		<-p.done
+		if c.watching.Load() {
+			c.logf("%s", p.failure())
+		}
+	}()
+	r := record{Dir: l.opts.Dir, Temporary: c.temporary}
+	for _, p := range c.processes {
+		r.Processes = append(r.Processes, processRecord{p.component, p.handle.Pid, l.binaries.Path(p.component)})
+	}
+	return writeRecord(l.opts.Dir, r)
+}
+
+// Stop ends all processes and removes the cluster's folder if Start chose it. When ctx is done, processes
+// that still run are killed at once. Further calls do nothing and return what the first one returned.
+func (c *Cluster) Stop(ctx context.Context) error {
+	c.stopOnce.Do(func() {
+		c.watching.Store(false)
+		c.stopErr = stopAll(ctx, c.processes)
+		c.launcher.close()
+		if c.stopErr == nil {
+			c.stopErr = removeRecord(c.layout.opts.Dir, c.temporary)
+		}
+	})
+	return c.stopErr
+}
+
+// Dir returns the absolute path of the folder that holds the cluster's data, certificates, kubeconfigs and logs.
+func (c *Cluster) Dir() string { return c.layout.opts.Dir }
+
+// AdminConfig returns a new client configuration that may do everything and has no rate limit.
+func (c *Cluster) AdminConfig() *rest.Config { return rest.CopyConfig(c.config) }
+
+// AdminKubeconfig returns the path of a kubeconfig that may do everything.
+func (c *Cluster) AdminKubeconfig() string { return c.layout.kubeconfig(admin) }
+
+// KubectlPath returns the path of a kubectl of the cluster's version.
+func (c *Cluster) KubectlPath() string { return c.layout.binaries.Path(Kubectl) }
+
+// Kubectl runs kubectl as the administrator, in the current working directory, and returns its standard output. An
+// error carries its standard error.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) (stdout string, err error) {
+	cmd := exec.CommandContext(ctx, c.KubectlPath(), args...)
+	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+c.AdminKubeconfig(),
+		"KUBERC=off", "KUBECACHEDIR="+filepath.Join(c.Dir(), "kubectl-cache"))
+	return output(cmd)
+}
+
+// logf writes one line to the cluster's log.
+func (c *Cluster) logf(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.layout.opts.Log, format+"\n", args...)
+}
