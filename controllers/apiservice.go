@@ -34,6 +34,9 @@ type APIServiceReconciler struct {
 
 // +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,resourceNames=v1beta1.custom.metrics.k8s.io;v1beta2.custom.metrics.k8s.io,verbs=patch
+// For the rotator of the serving certificate:
+// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=create
+// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,resourceNames=sysdig-metrics-serving-cert,verbs=update
 
 // SetupWithManager watches the APIServices and the Secret on every replica: a patch that changes nothing is not sent.
 func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
