@@ -33,8 +33,8 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:default="30s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('10m'))",message="must be between 10s and 10m: Sysdig stores one point every 10 seconds"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('10m'))",message="must be between 10s and 10m: Sysdig stores one point every 10 seconds"
 	Interval metav1.Duration `json:"interval,omitzero"`
 
 	// IngestionLag is how long a point may take from the agent to the query API. Queries are asked for the newest 10-second
@@ -43,8 +43,8 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:default="30s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
 	IngestionLag metav1.Duration `json:"ingestionLag,omitzero"`
 
 	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
@@ -96,7 +96,7 @@ type Header struct {
 	// Name of the header.
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9-]+$')",message="must be an HTTP header name: letters, digits and dashes"
-	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['authorization', 'host', 'cookie', 'user-agent', 'content-length', 'connection'])",message="is set by the operator; the token belongs into tokenSecretRef"
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['authorization', 'host', 'cookie', 'user-agent', 'content-length', 'connection'])",message="is set by the operator; the token belongs in tokenSecretRef"
 	Name string `json:"name"`
 	// Value of the header.
 	// +kubebuilder:validation:MinLength=1

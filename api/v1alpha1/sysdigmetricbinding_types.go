@@ -4,7 +4,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // SysdigMetricBindingSpec says which Sysdig metric describes which object, and under which name an HPA finds it.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.source.metric) || size(self.source.metric.where) > 0 || (self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod', 'Namespace']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet'])",message="Sysdig has no label for this kind of target: add source.metric.where to say which series describe it, or use source.promQL"
+// +kubebuilder:validation:XValidation:rule="!has(self.source.metric) || (has(self.source.metric.where) && size(self.source.metric.where) > 0) || (self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod', 'Namespace']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet']) || !self.target.apiVersion.matches('^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$') || !self.target.kind.matches('^[A-Z][A-Za-z0-9]*$')",message="Sysdig has labels for the targets Service, Pod and Namespace of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for another target add source.metric.where to say which series describe it, or use source.promQL"
 type SysdigMetricBindingSpec struct {
 	// ConnectionRef names the SysdigConnection to ask.
 	// +optional
@@ -27,7 +27,7 @@ type SysdigMetricBindingSpec struct {
 	// Multiplier is applied to the value, for example "0.000001" to turn nanoseconds into milliseconds.
 	// +optional
 	// +kubebuilder:default="1"
-	// +kubebuilder:validation:XValidation:rule="double(self) != 0.0",message="must not be 0: every value would be 0 and the HPA would shrink the workload; use suspend: true to stop serving"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?[0-9]{1,15}([.][0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$') || double(self) != 0.0",message="must not be 0: every value would be 0 and the HPA would shrink the workload; use suspend: true to stop serving"
 	Multiplier Decimal `json:"multiplier,omitempty"`
 
 	// OnNoData says what a successful, complete and empty answer means.
@@ -40,8 +40,8 @@ type SysdigMetricBindingSpec struct {
 	// +kubebuilder:default="2m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('20s') && duration(self) <= duration('15m'))",message="must be between 20s and 15m; it has to cover the connection's interval and ingestionLag"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('20s') && duration(self) <= duration('15m'))",message="must be between 20s and 15m; it has to cover the connection's interval and ingestionLag"
 	MaxAge metav1.Duration `json:"maxAge,omitzero"`
 
 	// Suspend makes the metric answer an error, so that the HPA holds the replicas.
@@ -166,8 +166,8 @@ type MetricSource struct {
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('1h') && duration(self).getSeconds() % 10 == 0 && duration(self).getMilliseconds() == duration(self).getSeconds() * 1000)",message="must be between 10s and 1h and a multiple of 10s, the distance between two points of Sysdig"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('1h') && duration(self).getSeconds() % 10 == 0 && duration(self).getMilliseconds() == duration(self).getSeconds() * 1000)",message="must be between 10s and 1h and a multiple of 10s, the distance between two points of Sysdig"
 	Window metav1.Duration `json:"window,omitzero"`
 
 	// Where narrows the series by their labels; all have to match.

@@ -18,6 +18,9 @@ import (
 // retention is how long a pod is remembered after it is gone: the longest window of a query plus the longest lag.
 const retention = 70 * time.Minute
 
+// sweepEvery bounds how often all pods are searched for those that can be forgotten.
+const sweepEvery = 5 * time.Minute
+
 // span is a stretch of time during which a pod carried labels and ran. A zero until means now.
 type span struct {
 	labels labels.Set
@@ -28,8 +31,9 @@ type span struct {
 type Index struct {
 	clock clock.PassiveClock
 
-	mu   sync.Mutex
-	pods map[string]map[string][]span // by namespace and name; the last span may be the current one
+	mu    sync.Mutex
+	pods  map[string]map[string][]span // by namespace and name; the last span may be the current one
+	swept time.Time
 }
 
 var _ cache.ResourceEventHandler = (*Index)(nil)
@@ -67,6 +71,7 @@ func terminal(pod *corev1.Pod) bool {
 func (x *Index) record(pod *corev1.Pod, running bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.sweep()
 	spans := x.pods[pod.Namespace][pod.Name]
 	if last := len(spans) - 1; last >= 0 && spans[last].until.IsZero() {
 		if running && maps.Equal(spans[last].labels, labels.Set(pod.Labels)) {
@@ -104,6 +109,16 @@ func (x *Index) Selected(namespace, selector string, window time.Duration) []str
 	}
 	slices.Sort(names)
 	return names
+}
+
+// sweep forgets in all namespaces, most of which nobody asks about.
+func (x *Index) sweep() {
+	if now := x.clock.Now(); now.Sub(x.swept) >= sweepEvery {
+		x.swept = now
+		for namespace := range x.pods {
+			x.forget(namespace)
+		}
+	}
 }
 
 // forget drops spans that no window reaches any more.

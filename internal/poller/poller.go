@@ -41,13 +41,21 @@ type Poller struct {
 	pods    query.Pods
 	metrics *Metrics
 
-	// next is when a connection's next full round is due. Only Tick touches it, and Tick is not called concurrently.
-	next map[string]time.Time
+	// due is when to ask a connection again. Only Tick touches it, and Tick is not called concurrently.
+	due map[string]due
+}
+
+// due is when to ask one connection again.
+type due struct {
+	// next is when the next full round is due; before resume nothing at all is asked.
+	next, resume time.Time
+	// revision is that of the connection. Another one, with another token perhaps, is asked at once.
+	revision int64
 }
 
 // New returns a poller. pods resolves the selectors of Services.
 func New(clock clock.Clock, board Board, pods query.Pods, metrics *Metrics) *Poller {
-	return &Poller{clock: clock, board: board, pods: pods, metrics: metrics, next: map[string]time.Time{}}
+	return &Poller{clock: clock, board: board, pods: pods, metrics: metrics, due: map[string]due{}}
 }
 
 // NeedLeaderElection tells the manager to run the poller on every replica: each serves from its own memory.
@@ -84,14 +92,16 @@ func (p *Poller) Tick(ctx context.Context) time.Time {
 	pauses := make([]time.Duration, len(wanted))
 	full := make([]bool, len(wanted))
 	for i, w := range wanted {
-		due := w.Unanswered
-		if full[i] = !now.Before(p.next[w.Connection.Name]); full[i] {
-			due = w.Questions
-		}
-		if len(due) == 0 {
+		last, questions := p.due[w.Connection.Name], w.Unanswered
+		if full[i] = !now.Before(last.next) || w.Connection.Revision != last.revision; full[i] {
+			questions = w.Questions
+		} else if now.Before(last.resume) {
 			continue
 		}
-		rounds.Go(func() { pauses[i] = p.round(ctx, w.Connection, due, now) })
+		if len(questions) == 0 {
+			continue
+		}
+		rounds.Go(func() { pauses[i] = p.round(ctx, w.Connection, questions, now) })
 	}
 	rounds.Wait()
 	return p.schedule(wanted, full, pauses, now)
@@ -99,28 +109,31 @@ func (p *Poller) Tick(ctx context.Context) time.Time {
 
 // schedule sets when each connection is due again and returns the earliest. A connection that is gone is forgotten.
 func (p *Poller) schedule(wanted []registry.Wanted, full []bool, pauses []time.Duration, now time.Time) time.Time {
-	next := make(map[string]time.Time, len(wanted))
+	next := make(map[string]due, len(wanted))
 	earliest := now.Add(idle)
 	for i, w := range wanted {
-		name := w.Connection.Name
-		next[name] = p.next[name]
+		d := p.due[w.Connection.Name]
 		if full[i] {
-			next[name] = now.Add(w.Connection.Interval)
+			d = due{next: now.Add(w.Connection.Interval), revision: w.Connection.Revision}
 		}
-		if until := now.Add(pauses[i]); next[name].Before(until) {
-			next[name] = until
+		if pauses[i] > 0 {
+			d.resume = now.Add(pauses[i])
 		}
-		if next[name].Before(earliest) {
-			earliest = next[name]
+		if d.next.Before(d.resume) {
+			d.next = d.resume
 		}
+		if d.next.Before(earliest) {
+			earliest = d.next
+		}
+		next[w.Connection.Name] = d
 	}
-	p.next = next
+	p.due = next
 	return earliest
 }
 
 // round asks one connection and files the outcomes. It returns how long the backend asks to be left alone.
-func (p *Poller) round(ctx context.Context, c registry.Connection, due []query.Question, now time.Time) time.Duration {
-	requests := query.Plan(due)
+func (p *Poller) round(ctx context.Context, c registry.Connection, questions []query.Question, now time.Time) time.Duration {
+	requests := query.Plan(questions)
 	attempt := query.Attempt{At: QuestionTime(now, c.IngestionLag)}
 	if c.Refused != nil {
 		attempt.Received = now

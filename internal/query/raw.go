@@ -99,7 +99,11 @@ func (c *confiner) refuse(format string, args ...any) {
 // rewrite returns the confined expression. What it does not know it refuses, so that a newer syntax cannot slip through.
 func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 	switch e := e.(type) {
-	case *parser.NumberLiteral, *parser.StringLiteral:
+	case *parser.NumberLiteral:
+	case *parser.StringLiteral:
+		if e.Val == partLabel { // label_replace could forge the time of a value
+			c.refuse("the label %s is set by the operator", partLabel)
+		}
 	case *parser.VectorSelector:
 		c.confine(e)
 		return &parser.Call{
@@ -133,12 +137,22 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 // question.
 func (c *confiner) call(e *parser.Call) {
 	for i, arg := range e.Args {
-		selector, isSelector := arg.(*parser.VectorSelector)
+		selector, isSelector := unwrap(arg).(*parser.VectorSelector)
 		if isSelector && e.Func.Name == "timestamp" {
 			c.confine(selector)
 			continue
 		}
 		e.Args[i] = c.rewrite(arg)
+	}
+}
+
+func unwrap(e parser.Expr) parser.Expr {
+	for {
+		paren, ok := e.(*parser.ParenExpr)
+		if !ok {
+			return e
+		}
+		e = paren.Expr
 	}
 }
 

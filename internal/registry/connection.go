@@ -24,6 +24,8 @@ type Connection struct {
 	// Source answers; nil when Refused says why the connection cannot be used.
 	Source  Source
 	Refused *metric.Failure
+	// Revision grows with every PutConnection, so that a pause that was told to an older one is not kept.
+	Revision int64
 	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended.
 	Health    *metric.Failure
 	Attempted time.Time
@@ -34,7 +36,7 @@ type Connection struct {
 func (r *Registry) PutConnection(c Connection) {
 	r.mu.Lock()
 	old := r.connections[c.Name]
-	c.Health, c.Attempted = old.Health, old.Attempted
+	c.Health, c.Attempted, c.Revision = old.Health, old.Attempted, old.Revision+1
 	r.connections[c.Name] = c
 	r.mu.Unlock()
 	r.nudge()

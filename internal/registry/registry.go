@@ -63,7 +63,9 @@ func (r *Registry) nudge() {
 func (r *Registry) Put(d query.Definition) {
 	r.mu.Lock()
 	var reading metric.Reading
+	left := d.Claim
 	if old := r.entries[d.Binding]; old != nil {
+		left = old.definition.Claim
 		if old.definition.UID == d.UID && old.definition.Refused == nil && d.Refused == nil && old.definition.Question == d.Question {
 			reading = old.reading
 		}
@@ -76,7 +78,10 @@ func (r *Registry) Put(d query.Definition) {
 	}
 	r.claims[d.Claim] = append(r.claims[d.Claim], e)
 	slices.SortFunc(r.claims[d.Claim], olderFirst)
-	changed := r.affected(d.Claim)
+	changed := r.affected(d.Claim, e)
+	if left != d.Claim {
+		changed = append(changed, r.affected(left, nil)...)
+	}
 	r.mu.Unlock()
 	r.nudge()
 	r.tell(changed)
@@ -107,7 +112,7 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 	}
 	r.remove(e)
 	delete(r.entries, binding)
-	changed := r.affected(e.definition.Claim)
+	changed := r.affected(e.definition.Claim, nil)
 	r.mu.Unlock()
 	r.tell(changed)
 }
@@ -125,10 +130,15 @@ func (r *Registry) remove(e *entry) {
 	}
 }
 
-func (r *Registry) affected(claim metric.Claim) []types.NamespacedName {
-	keys := make([]types.NamespacedName, len(r.claims[claim]))
-	for i, e := range r.claims[claim] {
-		keys[i] = e.definition.Binding
+// affected notes the standing of those who make a claim and lists those for whom it has changed, and edited in any case.
+func (r *Registry) affected(claim metric.Claim, edited *entry) []types.NamespacedName {
+	var keys []types.NamespacedName
+	now := r.clock.Now()
+	for _, e := range r.claims[claim] {
+		if standing := r.standing(e, now); e == edited || !standing.same(e.told) {
+			e.told = standing
+			keys = append(keys, e.definition.Binding)
+		}
 	}
 	return keys
 }
@@ -186,8 +196,9 @@ func (r *Registry) File(outcomes []query.Outcome) {
 	now := r.clock.Now()
 	for _, o := range outcomes {
 		for e := range r.questions[o.Question] {
+			before := r.standing(e, now) // a sample that went stale since the last time changed the standing silently
 			e.reading = merge(e.reading, o.Reading)
-			if standing := r.standing(e, now); !standing.same(e.told) {
+			if standing := r.standing(e, now); !standing.same(e.told) || !standing.same(before) {
 				e.told = standing
 				changed = append(changed, e.definition.Binding)
 			}

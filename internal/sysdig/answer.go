@@ -40,16 +40,18 @@ type envelope struct {
 	} `json:"data"`
 }
 
-// decode reads the body of a successful answer. It returns an error unless the body is one complete vector.
+// decode reads the body of a successful answer. It returns an error unless the body is one complete vector. The error may
+// hold text of the body, neither bounded nor redacted.
 func decode(body []byte) (Answer, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil {
 		return Answer{}, fmt.Errorf("decoding the answer: %w", err)
 	}
 	if e.Status != "success" {
-		return Answer{}, fmt.Errorf("the answer has status %q and error %q", clean(e.Status), clean(e.Error))
+		return Answer{}, fmt.Errorf("the answer has status %s and error %s", e.Status, e.Error)
 	}
-	if e.Data == nil || e.Data.ResultType != "vector" {
+	// An empty vector is written as [], so a result that is missing or null is not one: it must not pass for "no data".
+	if e.Data == nil || e.Data.ResultType != "vector" || e.Data.Result == nil {
 		return Answer{}, errors.New("the answer holds no vector")
 	}
 	answer := Answer{Warnings: e.Warnings, Series: make([]Series, len(e.Data.Result))}
@@ -104,7 +106,7 @@ func parseNumber(raw json.RawMessage) (float64, error) {
 	}
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil && !(errors.Is(err, strconv.ErrRange) && math.IsInf(value, 0)) {
-		return 0, fmt.Errorf("%q is not a number", clean(text))
+		return 0, fmt.Errorf("%s is not a number", text)
 	}
 	return value, nil
 }

@@ -100,16 +100,16 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer, error) {
 	request, err := c.request(ctx, promQL, at)
 	if err != nil {
-		return Answer{}, transportFailure(err)
+		return Answer{}, c.transportFailure(err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Answer{}, transportFailure(err)
+		return Answer{}, c.transportFailure(err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		return Answer{}, statusFailure(response.StatusCode, response.Header, []byte(c.redact(string(body))))
+		return Answer{}, statusFailure(response.StatusCode, response.Header, body, c.redact)
 	}
 	return c.read(response)
 }
@@ -119,17 +119,14 @@ func (c *Client) read(response *http.Response) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return Answer{}, transportFailure(fmt.Errorf("reading the answer: %w", err))
+		return Answer{}, c.transportFailure(fmt.Errorf("reading the answer: %w", err))
 	case len(body) > maxBody:
 		return Answer{}, metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
 	}
 	answer, err := decode(body)
 	if err != nil {
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		return Answer{}, &metric.Failure{
-			Reason: metric.Unavailable, Err: err,
-			Message: fmt.Sprintf("Sysdig's answer (%s) could not be read: %s", clean(kind), clean(c.redact(err.Error()))),
-		}
+		return Answer{}, metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", clean(c.redact(kind)), clean(c.redact(err.Error())))
 	}
 	for i, warning := range answer.Warnings {
 		answer.Warnings[i] = clean(c.redact(warning))

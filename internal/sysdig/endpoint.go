@@ -31,7 +31,7 @@ func QueryURL(region, base, prometheusPath string) (*url.URL, error) {
 		base = known
 	}
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("spec.endpoint.url: must be an https:// address without credentials, query or fragment")
 	}
 	trimmed := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api")

@@ -23,10 +23,10 @@ const maxMessage = 300
 const maxRetryAfter = 4 * time.Hour
 
 // statusFailure turns an answer that is no success into a failure. The status code alone decides the reason: three body
-// shapes exist for 401 alone, and gateways answer with text, HTML or nothing.
-func statusFailure(status int, header http.Header, body []byte) *metric.Failure {
+// shapes exist for 401 alone, and gateways answer with text, HTML or nothing. redact takes secrets out of the text.
+func statusFailure(status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
 	f := metric.Failf(statusReason(status), "Sysdig answered HTTP %d", status)
-	if text := bodyMessage(body); text != "" {
+	if text := clean(redact(bodyMessage(body))); text != "" {
 		f.Message += ": " + text
 	}
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
@@ -48,8 +48,8 @@ func statusReason(status int) metric.Reason {
 	}
 }
 
-// bodyMessage finds the human part of an error body in any of the shapes that Sysdig uses. Bodies that are not JSON
-// (HTML of a proxy) are left out.
+// bodyMessage finds the human part of an error body in any of the shapes that Sysdig uses, as it was sent. Bodies that
+// are not JSON (HTML of a proxy) are left out.
 func bodyMessage(body []byte) string {
 	var shapes struct {
 		Error   json.RawMessage `json:"error"`
@@ -63,22 +63,23 @@ func bodyMessage(body []byte) string {
 		return ""
 	}
 	if len(shapes.Errors) > 0 {
-		return clean(shapes.Errors[0].Reason + ": " + shapes.Errors[0].Message)
+		return shapes.Errors[0].Reason + ": " + shapes.Errors[0].Message
 	}
 	if shapes.Message != "" {
-		return clean(shapes.Message)
+		return shapes.Message
 	}
 	var text string
-	if json.Unmarshal(shapes.Error, &text) == nil {
-		return clean(text)
-	}
-	return ""
+	_ = json.Unmarshal(shapes.Error, &text) // an error that is no text says nothing to a human
+	return text
 }
 
 // transportFailure turns an error of the transport into a failure. The address is left out of the message, but not the
 // host: it is the part of the error that a human needs.
-func transportFailure(err error) *metric.Failure {
+func (c *Client) transportFailure(err error) *metric.Failure {
 	f := &metric.Failure{Reason: metric.Unavailable, Err: err}
+	if text := err.Error(); c.redact(text) != text { // net/http quotes a malformed answer, which may echo the request
+		f.Err = nil
+	}
 	var urlError *url.Error
 	if errors.As(err, &urlError) {
 		err = urlError.Err
@@ -89,11 +90,11 @@ func transportFailure(err error) *metric.Failure {
 	case errors.Is(err, errRedirect):
 		f.Message = err.Error()
 	case errors.As(err, &untrusted):
-		f.Message = "the certificate of Sysdig is not trusted (check spec.endpoint.caBundle of the connection): " + clean(untrusted.Err.Error())
+		f.Message = "the certificate of Sysdig is not trusted (check spec.endpoint.caBundle of the connection): " + clean(c.redact(untrusted.Err.Error()))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		f.Message = "Sysdig did not answer in time"
 	default:
-		f.Message = "the request to Sysdig failed: " + clean(err.Error())
+		f.Message = "the request to Sysdig failed: " + clean(c.redact(err.Error()))
 	}
 	return f
 }

@@ -32,6 +32,7 @@ type Cluster struct {
 	aggregator aggregator.Interface
 
 	launcher  *launcher
+	mu        sync.Mutex // guards processes
 	processes []*process
 	watching  atomic.Bool // a component that ends is reported
 	stopOnce  sync.Once
@@ -117,27 +118,35 @@ func (c *Cluster) prepare() (err error) {
 	return nil
 }
 
-// run starts a component and notes its process id in the folder. Its environment holds no settings of the user.
+// run starts a component of the control plane.
 func (c *Cluster) run(component Component) error {
+	_, err := c.launch(component, c.layout.binaries.Path(component), c.layout.args(component))
+	return err
+}
+
+// launch starts a process and notes its id in the folder. Its environment holds no settings of the user.
+func (c *Cluster) launch(name Component, path string, args []string) (*process, error) {
 	l := c.layout
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.opts.Dir, "TMPDIR=" + os.TempDir()}
-	logFile := filepath.Join(l.opts.Dir, string(component)+".log")
-	p, err := c.launcher.start(component, l.binaries.Path(component), l.args(component), env, logFile, l.opts.Detach)
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.opts.Dir, "TMPDIR=" + l.opts.Dir}
+	logFile := filepath.Join(l.opts.Dir, string(name)+".log")
+	p, err := c.launcher.start(name, path, args, env, logFile, l.opts.Detach)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.processes = append(c.processes, p)
 	go func() {
 		<-p.done
-		if c.watching.Load() {
+		if c.watching.Load() && !p.stopping.Load() {
 			c.logf("%s", p.failure())
 		}
 	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processes = append(c.processes, p)
 	r := record{Dir: l.opts.Dir, Temporary: c.temporary}
 	for _, p := range c.processes {
-		r.Processes = append(r.Processes, processRecord{p.component, p.handle.Pid, l.binaries.Path(p.component)})
+		r.Processes = append(r.Processes, processRecord{p.component, p.handle.Pid, p.path})
 	}
-	return writeRecord(l.opts.Dir, r)
+	return p, writeRecord(l.opts.Dir, r)
 }
 
 // Stop ends all processes and removes the cluster's folder if Start chose it. When ctx is done, processes
@@ -145,6 +154,8 @@ func (c *Cluster) run(component Component) error {
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.stopOnce.Do(func() {
 		c.watching.Store(false)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.stopErr = stopAll(ctx, c.processes)
 		c.launcher.close()
 		if c.stopErr == nil {

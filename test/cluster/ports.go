@@ -17,17 +17,26 @@ const (
 
 // freePorts chooses ports of the loopback address on which nothing listens.
 func freePorts() (ports, error) {
+	chosen, err := FreePorts(5)
+	if err != nil {
+		return ports{}, err
+	}
+	return ports{chosen[0], chosen[1], chosen[2], chosen[3], chosen[4]}, nil
+}
+
+// FreePorts chooses n ports of the loopback address on which nothing listens.
+func FreePorts(n int) ([]int, error) {
 	var chosen []int
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		if slices.Contains(chosen, port) || !isFree(port) {
 			continue
 		}
-		if chosen = append(chosen, port); len(chosen) == 5 {
-			return ports{chosen[0], chosen[1], chosen[2], chosen[3], chosen[4]}, nil
+		if chosen = append(chosen, port); len(chosen) == n {
+			return chosen, nil
 		}
 	}
-	return ports{}, errors.New("no free ports on the loopback address")
+	return nil, errors.New("no free ports on the loopback address")
 }
 
 func isFree(port int) bool {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,10 +26,12 @@ const (
 // process is a running component.
 type process struct {
 	component Component
+	path      string // of its binary
 	logFile   string
 	handle    *os.Process
 	done      chan struct{} // closed when the process has ended
 	state     string        // how it ended; set before done is closed
+	stopping  atomic.Bool   // somebody ends it on purpose
 }
 
 // ended tells whether the process has ended.
@@ -48,6 +51,7 @@ func (p *process) failure() error {
 
 // stop sends SIGTERM, and SIGKILL after stopGrace or as soon as ctx is done. It returns when the process has ended.
 func (p *process) stop(ctx context.Context) error {
+	p.stopping.Store(true)
 	if p.ended() {
 		return nil
 	}
@@ -134,7 +138,7 @@ func (l *launcher) start(c Component, path string, args, env []string, logFile s
 	if err := <-result; err != nil {
 		return nil, fmt.Errorf("start %s: %w", c, err)
 	}
-	p := &process{component: c, logFile: logFile, handle: cmd.Process, done: make(chan struct{})}
+	p := &process{component: c, path: path, logFile: logFile, handle: cmd.Process, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // The state says how it ended.
 		p.state = cmd.ProcessState.String()

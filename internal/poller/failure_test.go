@@ -1,0 +1,151 @@
+package poller_test
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+// failures are the ways in which Sysdig stops telling the truth.
+var failures = map[string]struct {
+	fault sysdigtest.Fault
+	// begin and end replace the fault.
+	begin, end func(*stage)
+	// endless failures cannot be mended.
+	endless bool
+	timeout time.Duration
+	window  time.Duration
+	// cut is the share of the window that the first sample after the failure began may lack, because its newest point is
+	// newer than that of the sample before and yet not the newest that the question covers.
+	cut    float64
+	reason metric.Reason
+	text   string
+}{
+	"Sysdig holds no data": {fault: sysdigtest.Fault{Kind: sysdigtest.FaultEmpty}, reason: metric.NoData},
+	"the token is rejected": {
+		begin:  func(s *stage) { s.sysdig.RevokeToken(token) },
+		end:    func(s *stage) { s.sysdig.AddToken(token, nil) },
+		reason: metric.Unauthorized, text: "HTTP 401",
+	},
+	"Sysdig answers HTTP 500":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 500}, reason: metric.Unavailable, text: "HTTP 500"},
+	"Sysdig answers HTTP 503":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 503, Body: "<html>"}, reason: metric.Unavailable, text: "HTTP 503"},
+	"Sysdig never answers":                    {fault: sysdigtest.Fault{Kind: sysdigtest.FaultHang}, timeout: 400 * time.Millisecond, reason: metric.Unavailable, text: "in time"},
+	"the connection is reset":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultReset}, reason: metric.Unavailable},
+	"the body is cut":                         {fault: sysdigtest.Fault{Kind: sysdigtest.FaultTruncate}, reason: metric.Unavailable},
+	"the values are NaN":                      {fault: sysdigtest.Fault{Kind: sysdigtest.FaultNaN}, reason: metric.Implausible, text: "NaN"},
+	"no new points come":                      {fault: sysdigtest.Fault{Kind: sysdigtest.FaultOldPoints}, cut: 1. / 6, reason: metric.NoData, text: "maxAge is 2m0s"},
+	"no new points come, the window is long":  {fault: sysdigtest.Fault{Kind: sysdigtest.FaultOldPoints}, window: 5 * time.Minute, cut: 1. / 30, reason: metric.Stale, text: "maxAge is 2m0s"},
+	"Sysdig answers HTTP 429":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 429}, reason: metric.RateLimited, text: "HTTP 429"},
+	"a proxy answers with a page":             {fault: sysdigtest.Fault{Kind: sysdigtest.FaultGarbage}, reason: metric.Unavailable, text: "text/html"},
+	"the result is missing from the answer":   {fault: sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, Body: `{"status":"success","data":{"resultType":"vector"}}`}, reason: metric.Unavailable},
+	"the answer says that it is incomplete":   {fault: sysdigtest.Fault{Kind: sysdigtest.FaultWarnings, Body: "results truncated"}, reason: metric.Truncated, text: "results truncated"},
+	"the query is refused":                    {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 422, Body: `{"error":"too many"}`}, reason: metric.Rejected, text: "too many"},
+	"Sysdig sends the client somewhere else":  {fault: sysdigtest.Fault{Kind: sysdigtest.FaultRedirect, URL: "http://127.0.0.1:1/"}, reason: metric.Unavailable, text: "redirects"},
+	"nobody listens at the address of Sysdig": {begin: func(s *stage) { s.sysdig.Close() }, endless: true, reason: metric.Unavailable, text: "refused"},
+}
+
+// suffer lets a stage run well, then fail for longer than maxAge. before sees what is served while the last sample is
+// fresh, after what is served then. At the end Sysdig recovers.
+func suffer(t *testing.T, name string, wrap func(registry.Source) registry.Source, before, after func(*stage, *metric.Sample, *metric.Failure)) {
+	test := failures[name]
+	s := newStage(t)
+	s.load("web", 2, perPod)
+	s.connect(wrap(s.client(cmp.Or(test.timeout, 20*time.Second))))
+	web := s.bind("web", func(b *v1alpha1.SysdigMetricBinding) {
+		b.Spec.Source.Metric.Window.Duration = cmp.Or(test.window, time.Minute)
+	})
+	s.run(10*time.Second, func() { s.wantValue(web, perPod) })
+	if test.begin != nil {
+		test.begin(s)
+	} else {
+		s.sysdig.SetFault(test.fault)
+	}
+	last, _ := s.serve(web)
+	fresh := last.Time.Add(maxAge)
+	s.run(4*time.Minute, func() {
+		sample, failure := s.serve(web)
+		if s.clk.Now().After(fresh.Add(interval)) {
+			after(s, sample, failure)
+		} else if !s.clk.Now().After(fresh) {
+			before(s, sample, failure)
+		}
+	})
+	if t.Failed() || test.endless {
+		return
+	}
+	if test.end != nil {
+		test.end(s)
+	} else {
+		s.sysdig.ClearFault()
+	}
+	s.run(interval, func() {})
+	s.wantValue(web, perPod)
+}
+
+func TestAFailureIsNeverServedAsANumber(t *testing.T) {
+	for name, test := range failures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			honest := func(source registry.Source) registry.Source { return source }
+			suffer(t, name, honest, func(s *stage, sample *metric.Sample, failure *metric.Failure) {
+				if failure != nil || sample.Value > perPod || sample.Value < perPod*(1-test.cut) {
+					t.Fatalf("after %s the last sample is fresh, but got %v, %v", s.clk.Now().Sub(noon), sample, failure)
+				}
+			}, func(s *stage, sample *metric.Sample, failure *metric.Failure) {
+				if sample != nil {
+					t.Fatalf("after %s the number %v was served", s.clk.Now().Sub(noon), sample.Value)
+				}
+				if failure.Reason != test.reason || !strings.Contains(failure.Message, test.text) {
+					t.Fatalf("after %s: %v; want %s with %q", s.clk.Now().Sub(noon), failure, test.reason, test.text)
+				}
+			})
+		})
+	}
+}
+
+// naive answers like an adapter that takes whatever it gets for the present, and nothing for 0.
+type naive struct{ registry.Source }
+
+func (n naive) Query(ctx context.Context, promQL string, at time.Time) (sysdig.Answer, error) {
+	answer, _ := n.Source.Query(ctx, promQL, at)
+	answer.Warnings = nil
+	labels := map[string]string{
+		sysdigtest.LabelNamespace: "shop", sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: "web",
+	}
+	value := 0.0
+	for _, s := range answer.Series {
+		if _, isTime := s.Labels["sysdig_metrics_part"]; !isTime && !math.IsNaN(s.Value) {
+			value = s.Value
+		}
+	}
+	measured := sysdig.Series{Labels: map[string]string{"sysdig_metrics_part": "time"}, Value: float64(at.Unix())}
+	for name, value := range labels {
+		measured.Labels[name] = value
+	}
+	answer.Series = []sysdig.Series{{Labels: labels, Value: value}, measured}
+	return answer, nil
+}
+
+// TestTheTableOfFailuresBites shows that each of the failures does produce a number in a poller that is less careful.
+func TestTheTableOfFailuresBites(t *testing.T) {
+	for name := range failures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lessCareful := func(source registry.Source) registry.Source { return naive{source} }
+			suffer(t, name, lessCareful, func(*stage, *metric.Sample, *metric.Failure) {}, func(s *stage, sample *metric.Sample, failure *metric.Failure) {
+				if failure != nil {
+					t.Fatalf("after %s: %v; want a number", s.clk.Now().Sub(noon), failure)
+				}
+			})
+		})
+	}
+}

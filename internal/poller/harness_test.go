@@ -1,0 +1,165 @@
+package poller_test
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+const (
+	token    = "00000000-bbbb-4000-8000-000000000001"
+	interval = 30 * time.Second
+	maxAge   = 2 * time.Minute
+	// perPod is the load of each pod in requests per second.
+	perPod = 10.0
+)
+
+// noon is on the grid of points, where the edges of windows show.
+var noon = time.Date(2031, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// stage is a poller with everything around it: a Sysdig, a client, a registry, all on one fake clock.
+type stage struct {
+	t        *testing.T
+	clk      *clocktesting.FakeClock
+	sysdig   *sysdigtest.Server
+	registry *registry.Registry
+	poller   *poller.Poller
+	metrics  *prometheus.Registry
+	pods     []string
+}
+
+// newStage starts a Sysdig whose points become visible after 20 s, and whose workloads web-0 … run in namespace shop.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	clk := clocktesting.NewFakeClock(noon)
+	s := &stage{t: t, clk: clk, sysdig: sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})}
+	if err := s.sysdig.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.sysdig.Close)
+	s.registry, s.metrics = registry.New(clk), prometheus.NewRegistry()
+	metrics, err := poller.NewMetrics(s.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.poller = poller.New(clk, s.registry, func(string, string, time.Duration) []string { return s.pods }, metrics)
+	return s
+}
+
+// load adds points of the native HTTP counter for pods of a workload, long before and after the test.
+func (s *stage) load(workload string, pods int, rps float64) {
+	for i := range pods {
+		lset := map[string]string{
+			"__name__": sysdigtest.MetricHTTPRequests, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop",
+			sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: workload,
+			sysdigtest.LabelPod: fmt.Sprintf("%s-%d", workload, i),
+		}
+		sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(40*time.Minute), func(time.Time) float64 { return rps * 10 })
+	}
+}
+
+// client is a real client of the stand-in.
+func (s *stage) client(timeout time.Duration) *sysdig.Client {
+	s.t.Helper()
+	address, err := url.Parse(s.sysdig.URL + "/prometheus/api/v1/query")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: timeout})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(client.Close)
+	return client
+}
+
+// connect puts the connection "default" into the registry.
+func (s *stage) connect(source registry.Source) {
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Source: source})
+}
+
+func connection() *v1alpha1.SysdigConnection {
+	return &v1alpha1.SysdigConnection{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+		Spec: v1alpha1.SysdigConnectionSpec{
+			Endpoint: v1alpha1.Endpoint{URL: "https://sysdig.example.com"}, ClusterName: "c1",
+			Interval: metav1.Duration{Duration: interval}, IngestionLag: metav1.Duration{Duration: interval},
+		},
+	}
+}
+
+// bind compiles a binding of a Deployment's HTTP rate and puts it into the registry. change edits the binding before.
+func (s *stage) bind(workload string, change ...func(*v1alpha1.SysdigMetricBinding)) query.Definition {
+	s.t.Helper()
+	b := &v1alpha1.SysdigMetricBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: workload, UID: "uid"},
+		Spec: v1alpha1.SysdigMetricBindingSpec{
+			Target: v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: workload},
+			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
+				Name: "net.http.request.count", TimeAggregation: v1alpha1.TimeRate,
+				GroupAggregation: v1alpha1.GroupAverage, Window: metav1.Duration{Duration: time.Minute},
+			}},
+			Multiplier: "1", MaxAge: metav1.Duration{Duration: maxAge},
+		},
+	}
+	for _, edit := range change {
+		edit(b)
+	}
+	d := query.Compile(b, connection(), query.Target{Resource: schema.GroupResource{Group: "apps", Resource: "deployments"}, Selector: "app=web"})
+	if d.Refused != nil {
+		s.t.Fatal(d.Refused)
+	}
+	s.registry.Put(d)
+	return d
+}
+
+// metricNamed gives a binding's question a shape of its own.
+func metricNamed(name string) func(*v1alpha1.SysdigMetricBinding) {
+	return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Name = name }
+}
+
+func (s *stage) serve(d query.Definition) (*metric.Sample, *metric.Failure) {
+	s.t.Helper()
+	_, sample, failure, known := s.registry.Serve(d.Claim)
+	if !known {
+		s.t.Fatalf("%v is not claimed", d.Claim)
+	}
+	return sample, failure
+}
+
+// wantValue expects a fresh sample.
+func (s *stage) wantValue(d query.Definition, want float64) {
+	s.t.Helper()
+	if sample, failure := s.serve(d); failure != nil || sample.Value != want {
+		s.t.Fatalf("at %s: got %v, %v; want %v", s.clk.Now().Sub(noon), sample, failure, want)
+	}
+}
+
+// run moves the clock in steps of 5 s and ticks whenever the poller asked to, calling after each step.
+func (s *stage) run(d time.Duration, each func()) {
+	s.t.Helper()
+	next := s.clk.Now()
+	for end := s.clk.Now().Add(d); ; s.clk.Step(5 * time.Second) {
+		if !s.clk.Now().Before(next) {
+			next = s.poller.Tick(s.t.Context())
+		}
+		each()
+		if !s.clk.Now().Before(end) {
+			return
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package sysdig_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
+)
+
+func TestQueryURL(t *testing.T) {
+	const path = "/prometheus/api/v1/query"
+	tests := map[string]struct{ region, base, path, want string }{
+		"region us1":                           {region: "us1", want: "https://app.sysdigcloud.com" + path},
+		"region us2":                           {region: "us2", want: "https://us2.app.sysdig.com" + path},
+		"region us3":                           {region: "us3", want: "https://app.us3.sysdig.com" + path},
+		"region us4":                           {region: "us4", want: "https://app.us4.sysdig.com" + path},
+		"region eu1":                           {region: "eu1", want: "https://eu1.app.sysdig.com" + path},
+		"region eu2":                           {region: "eu2", want: "https://app.eu2.sysdig.com" + path},
+		"region au1":                           {region: "au1", want: "https://app.au1.sysdig.com" + path},
+		"region me2":                           {region: "me2", want: "https://app.me2.sysdig.com" + path},
+		"region in1":                           {region: "in1", want: "https://app.in1.sysdig.com" + path},
+		"region jp1":                           {region: "jp1", want: "https://app.jp1.sysdig.com" + path},
+		"a plain address":                      {base: "https://sysdig.example.com", want: "https://sysdig.example.com" + path},
+		"an address with a port":               {base: "https://sysdig.example.com:8443", want: "https://sysdig.example.com:8443" + path},
+		"an IPv6 address":                      {base: "https://[2001:db8::1]", want: "https://[2001:db8::1]" + path},
+		"a trailing slash":                     {base: "https://sysdig.example.com/", want: "https://sysdig.example.com" + path},
+		"several trailing slashes":             {base: "https://sysdig.example.com///", want: "https://sysdig.example.com" + path},
+		"a trailing /api":                      {base: "https://sysdig.example.com/api", want: "https://sysdig.example.com" + path},
+		"a trailing /api/":                     {base: "https://sysdig.example.com/api/", want: "https://sysdig.example.com" + path},
+		"a path prefix":                        {base: "https://example.com/sysdig/", want: "https://example.com/sysdig" + path},
+		"a path prefix before /api":            {base: "https://example.com/sysdig/api", want: "https://example.com/sysdig" + path},
+		"a path prefix that ends like /api":    {base: "https://example.com/myapi", want: "https://example.com/myapi" + path},
+		"the path of IBM":                      {base: "https://eu-de.monitoring.cloud.ibm.com", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
+		"the path of IBM and its /api":         {base: "https://eu-de.monitoring.cloud.ibm.com/api", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
+		"an upper-case scheme":                 {base: "HTTPS://sysdig.example.com", want: "https://sysdig.example.com" + path},
+		"plain HTTP is refused":                {base: "http://sysdig.example.com"},
+		"no scheme is refused":                 {base: "sysdig.example.com"},
+		"another scheme is refused":            {base: "file:///etc/passwd"},
+		"no host is refused":                   {base: "https://"},
+		"an opaque address is refused":         {base: "https:sysdig.example.com"},
+		"credentials are refused":              {base: "https://user:secret@sysdig.example.com"},
+		"a user is refused":                    {base: "https://user@sysdig.example.com"},
+		"a query is refused":                   {base: "https://sysdig.example.com?token=secret"},
+		"a fragment is refused":                {base: "https://sysdig.example.com#secret"},
+		"an address with a blank is refused":   {base: "https://sysdig example.com"},
+		"an unknown region is refused":         {region: "us9"},
+		"neither region nor address":           {},
+		"a region in upper case is refused":    {region: "US1"},
+		"a control character is refused":       {base: "https://sysdig.example.com/\x7f"},
+		"a host of nothing but a port refused": {base: "https://:8443"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			prometheusPath := test.path
+			if prometheusPath == "" {
+				prometheusPath = "/prometheus"
+			}
+			got, err := sysdig.QueryURL(test.region, test.base, prometheusPath)
+			if test.want == "" {
+				if err == nil || !strings.Contains(err.Error(), "spec.endpoint.") || strings.Contains(err.Error(), "secret") {
+					t.Errorf("got %v, %v; want an error that names the field", got, err)
+				}
+				return
+			}
+			if err != nil || got.String() != test.want {
+				t.Errorf("got %v, %v; want %s", got, err, test.want)
+			}
+		})
+	}
+}

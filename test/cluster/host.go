@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"context"
+	"os"
+)
+
+// HostProcess is a process of this machine that runs beside the control plane and ends with it.
+type HostProcess struct{ process *process }
+
+// StartHostProcess starts a program of this machine. name names it and its log file; its arguments must hold a path
+// below Dir, so that [StopDir] can tell it from a stranger that got its process id later. It ends with the cluster.
+func (c *Cluster) StartHostProcess(name, path string, args ...string) (*HostProcess, error) {
+	p, err := c.launch(Component(name), path, args)
+	if err != nil {
+		return nil, err
+	}
+	return &HostProcess{process: p}, nil
+}
+
+// LogFile is the path of the file that holds the process's output.
+func (h *HostProcess) LogFile() string { return h.process.logFile }
+
+// Failure tells how the process ended, with the end of its log; nil while it runs.
+func (h *HostProcess) Failure() error {
+	if !h.process.ended() {
+		return nil
+	}
+	return h.process.failure()
+}
+
+// Stop ends the process with SIGTERM, and with SIGKILL after five seconds or as soon as ctx is done.
+func (h *HostProcess) Stop(ctx context.Context) error { return h.process.stop(ctx) }
+
+// Kill ends the process with SIGKILL.
+func (h *HostProcess) Kill() error {
+	h.process.stopping.Store(true)
+	return h.process.handle.Signal(os.Kill)
+}

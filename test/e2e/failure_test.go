@@ -1,0 +1,153 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+// TestFailuresHoldReplicas breaks Sysdig under a workload of 5 replicas: reads answer an error with its reason, the
+// status and one Event say so, and the HPA leaves the replicas alone. Afterwards true data works again.
+func TestFailuresHoldReplicas(t *testing.T) {
+	tests := map[string]struct {
+		reason       string
+		breakIt, fix func(*sysdigtest.Server)
+	}{
+		"rejected-token": {
+			reason:  "Unauthorized",
+			breakIt: func(s *sysdigtest.Server) { s.RevokeToken(token) },
+			fix:     func(s *sysdigtest.Server) { s.AddToken(token, nil) },
+		},
+		"http-500": {
+			reason: "Unavailable",
+			breakIt: func(s *sysdigtest.Server) {
+				s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: http.StatusInternalServerError})
+			},
+			fix: (*sysdigtest.Server).ClearFault,
+		},
+		"old-points": {
+			reason:  "Stale",
+			breakIt: func(s *sysdigtest.Server) { s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultOldPoints}) },
+			fix:     (*sysdigtest.Server).ClearFault,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newScene(t, theStage, name, name)
+			c.deploy("web", 5, 500)
+			c.bind("web", nil)
+			c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
+			c.scale("web", 2, 10, "100")
+			c.eventuallyReplicas(time.Minute, "web", 5, 5)
+
+			test.breakIt(c.sysdig)
+			c.eventuallyRefused(time.Minute, c.servicePath("web"), test.reason)
+			c.alwaysReplicas(25*time.Second, "web", 5, 5)
+			c.eventuallyReady(10*time.Second, "web", test.reason)
+			c.exactlyOneEvent("web", test.reason)
+
+			test.fix(c.sysdig)
+			c.eventuallyServed(time.Minute, c.servicePath("web"))
+			c.eventuallyReady(10*time.Second, "web", v1alpha1.ReasonServing)
+			c.alwaysReplicas(10*time.Second, "web", 5, 6)
+		})
+	}
+}
+
+// TestIdleService lets the series of two idle services vanish. By default the HPA holds; with onNoData 0 it goes to
+// minReplicas.
+func TestIdleService(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "idle", "idle")
+	loads := []*workload{c.deploy("holds", 5, 500), c.deploy("shrinks", 5, 500)}
+	c.bind("holds", nil)
+	c.bind("shrinks", func(s *v1alpha1.SysdigMetricBindingSpec) {
+		s.OnNoData = v1alpha1.OnNoData{Action: v1alpha1.NoDataValue, Value: "0"}
+	})
+	for _, name := range []string{"holds", "shrinks"} {
+		c.eventuallyValue(time.Minute, c.servicePath(name), 100)
+		c.scale(name, 2, 10, "100")
+	}
+	for _, load := range loads {
+		load.silent.Store(true)
+	}
+	c.eventuallyReplicas(90*time.Second, "shrinks", 2, 2)
+	c.eventuallyRefused(time.Minute, c.servicePath("holds"), "NoData")
+	c.alwaysReplicas(20*time.Second, "holds", 5, 5)
+	if got := c.eventuallyServed(time.Second, c.servicePath("shrinks")); got.Value.MilliValue() != 0 {
+		t.Errorf("the idle service has %s requests", got.Value.String())
+	}
+	c.exactlyOneEvent("holds", "NoData")
+}
+
+// TestEdits edits a binding: another source answers Pending until its query was answered, anything else keeps the sample.
+func TestEdits(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "edits", "edits")
+	c.deploy("web", 2, 100)
+	c.bind("web", nil)
+	path := c.servicePath("web")
+	c.eventuallyServed(time.Minute, path)
+
+	edit := func(change func(*v1alpha1.SysdigMetricBindingSpec)) {
+		t.Helper()
+		var b v1alpha1.SysdigMetricBinding
+		if err := c.stage.Client.Get(t.Context(), client.ObjectKey{Namespace: c.namespace, Name: "web"}, &b); err != nil {
+			t.Fatal(err)
+		}
+		before := b.DeepCopy()
+		change(&b.Spec)
+		if err := c.stage.Client.Patch(t.Context(), &b, client.MergeFrom(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.MaxAge.Duration = 40 * time.Second })
+	c.always(5*time.Second, "the sample outlives an edit of maxAge", func() error {
+		_, err := c.read(t.Context(), path)
+		return err
+	})
+
+	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultDelay, Delay: 4 * time.Second})
+	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Multiplier = "0.001" })
+	c.eventuallyRefused(2*time.Second, path, "Pending")
+	c.always(2*time.Second, "Pending until the new question is answered", func() error {
+		return c.refused(t.Context(), path, "Pending")
+	})
+	got := c.eventuallyServed(20*time.Second, path)
+	c.sysdig.ClearFault()
+	if got.Value.MilliValue() > 1000 {
+		t.Errorf("the first value after the edit is %s, in the old unit", got.Value.String())
+	}
+
+	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Suspend = true })
+	c.eventuallyRefused(2*time.Second, path, "Suspended")
+	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Suspend = false })
+	c.eventuallyServed(2*time.Second, path)
+}
+
+// TestDelete makes sure that a deleted binding is unknown at once.
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "delete", "delete")
+	c.deploy("web", 1, 10)
+	b := c.bind("web", nil)
+	c.eventuallyServed(time.Minute, c.servicePath("web"))
+	if err := c.stage.Client.Delete(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually(2*time.Second, "404 after the deletion", func(ctx context.Context) error {
+		value, err := c.read(ctx, c.servicePath("web"))
+		if err == nil {
+			return fmt.Errorf("still %s", value.Value.String())
+		}
+		return notFound(err)
+	})
+}

@@ -1,0 +1,45 @@
+// Package e2e_test plays whole stories on a real control plane: real HPA controller, real aggregation layer, the operator
+// as a process under its own ServiceAccount, and the stand-in for Sysdig over TLS.
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
+)
+
+// theStage is set once for all tests of the package; tests keep to namespaces and connections of their own.
+var theStage *stage.Stage
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
+	defer cancel()
+	var err error
+	theStage, err = stage.Start(ctx, stage.Options{
+		Cluster: cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second},
+		Race:    true, Log: os.Stderr,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if failure := theStage.OperatorFailure(); failure != nil {
+		fmt.Fprintln(os.Stderr, failure)
+		code = 1
+	}
+	if err := theStage.Cluster.Stop(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}

@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// TestStory plays config/samples: load drives flask from 2 to 8 replicas, where they stay, and idle brings them back.
+func TestStory(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "default", "default")
+	flask := c.attach("flask", 20)
+	applySamples(t, c)
+	c.eventuallyReplicas(10*time.Second, "flask", 2, 2)
+	if got := c.eventuallyServed(time.Minute, c.servicePath("flask")); got.DescribedObject.Kind != "Service" {
+		t.Errorf("the value describes %+v", got.DescribedObject)
+	}
+
+	go func() {
+		began := time.Now()
+		for t.Context().Err() == nil {
+			v, err := c.read(t.Context(), c.servicePath("flask"))
+			fmt.Printf("TRACE %s replicas=%d ready=%d value=%s err=%v\n", time.Since(began).Round(time.Second), c.replicas("flask"), len(c.readyPods("flask")), v.Value.String(), err)
+			time.Sleep(5 * time.Second)
+		}
+	}()
+	flask.setRPS(800)
+	c.eventuallyReplicas(2*time.Minute, "flask", 7, 9)
+	c.eventually(time.Minute, "80 s of load", settled(c, "flask", 7, 9, 20*time.Second))
+	c.alwaysReplicas(time.Minute, "flask", 7, 9)
+	checkSteadyReads(t, c)
+
+	flask.setRPS(0)
+	c.eventuallyReplicas(2*time.Minute, "flask", 2, 2)
+	c.alwaysReplicas(10*time.Second, "flask", 2, 2)
+}
+
+// applySamples applies config/samples as they are, except for a shorter window, so that the test does not wait for it.
+func applySamples(t *testing.T, c *scene) {
+	t.Helper()
+	samples, err := c.stage.Cluster.Kubectl(t.Context(), "kustomize", filepath.Join(c.stage.Root, "config", "samples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples = strings.ReplaceAll(samples, "window: 1m", "window: 30s")
+	apply := exec.CommandContext(t.Context(), c.stage.Cluster.KubectlPath(), "apply", "--server-side", "-f", "-")
+	apply.Env = append(os.Environ(), "KUBECONFIG="+c.stage.Cluster.AdminKubeconfig())
+	apply.Stdin = bytes.NewBufferString(samples)
+	if output, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+}
+
+// settled is met when the replicas have been within bounds for a while.
+func settled(c *scene, name string, lowest, highest int32, during time.Duration) func(context.Context) error {
+	since := time.Now()
+	return func(context.Context) error {
+		if got := c.replicas(name); got < lowest || got > highest {
+			since = time.Now()
+			return fmt.Errorf("%d replicas, want %d to %d", got, lowest, highest)
+		}
+		if time.Since(since) < during {
+			return fmt.Errorf("not settled yet")
+		}
+		return nil
+	}
+}
+
+// checkSteadyReads compares what the API answers with what the stand-in was told, in both versions.
+func checkSteadyReads(t *testing.T, c *scene) {
+	t.Helper()
+	perPod := 800 / float64(c.replicas("flask"))
+	for path, want := range map[string]struct {
+		kind, name string
+		value      float64
+	}{
+		"services/flask/" + metricName:         {"Service", "flask", perPod},
+		"deployments.apps/flask/" + metricName: {"Deployment", "flask", perPod},
+		"metrics/" + metricName:                {"Namespace", "default", 800},
+	} {
+		for _, version := range []string{"v1beta1", "v1beta2"} {
+			got, err := c.read(t.Context(), "/apis/custom.metrics.k8s.io/"+version+"/namespaces/default/"+path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if got.DescribedObject.Kind != want.kind || got.DescribedObject.Name != want.name {
+				t.Errorf("%s %s describes %+v", version, path, got.DescribedObject)
+			}
+			if value := float64(got.Value.MilliValue()) / 1000; value < want.value-0.001 || value > want.value+0.001 {
+				t.Errorf("%s %s is %v, want %v", version, path, value, want.value)
+			}
+			if got.Value.Format != resource.DecimalSI {
+				t.Errorf("%s %s has the format %s", version, path, got.Value.Format)
+			}
+			if age := time.Since(got.Timestamp.Time); age < 0 || age > 2*time.Minute || got.Timestamp.Unix()%10 != 0 {
+				t.Errorf("%s %s has the time %v, which is %v ago and not that of a point", version, path, got.Timestamp, age)
+			}
+			if got.WindowSeconds == nil || *got.WindowSeconds != 30 {
+				t.Errorf("%s %s has the window %v", version, path, got.WindowSeconds)
+			}
+		}
+	}
+}

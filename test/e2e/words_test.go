@@ -1,0 +1,54 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func containsWord(text, word string) bool { return strings.Contains(text, word+":") }
+
+// events counts the Events of a binding by reason; a series of equal Events counts as often as it says.
+func (c *scene) events(ctx context.Context, name string) (map[string]int32, error) {
+	var list eventsv1.EventList
+	if err := c.stage.Client.List(ctx, &list, client.InNamespace(c.namespace)); err != nil {
+		return nil, err
+	}
+	counts := map[string]int32{}
+	for _, e := range list.Items {
+		if e.Regarding.Kind != "SysdigMetricBinding" || e.Regarding.Name != name {
+			continue
+		}
+		counts[e.Reason]++
+		if e.Series != nil {
+			counts[e.Reason] += e.Series.Count - 1
+		}
+	}
+	return counts, nil
+}
+
+// exactlyOneEvent waits for the Event and makes sure that there is no second one.
+func (c *scene) exactlyOneEvent(name, reason string) {
+	c.t.Helper()
+	c.eventually(10*time.Second, "Event "+reason, func(ctx context.Context) error {
+		counts, err := c.events(ctx, name)
+		if err == nil && counts[reason] != 1 {
+			err = fmt.Errorf("Events by reason are %v, want one %s", counts, reason)
+		}
+		return err
+	})
+}
+
+// notFound is nil for a 404.
+func notFound(err error) error {
+	if apierrors.IsNotFound(errors.Unwrap(err)) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+package manifests_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
+)
+
+var variants = []string{"default", "overlays/dev", "overlays/production"}
+
+func TestOverlaysAreAccepted(t *testing.T) {
+	for _, folder := range variants {
+		t.Run(folder, func(t *testing.T) {
+			kubectl(t, install(folder, "--dry-run=server")...)
+			deployment := deploymentOf(t, folder)
+			if _, err := createPod(t.Context(), deployment); err != nil {
+				t.Errorf("the namespace refuses the Deployment's pod: %v", err)
+			}
+		})
+	}
+}
+
+func TestOverlaysKeepTheRestrictedSecurityContext(t *testing.T) {
+	yes, no := true, false
+	wantPod := &corev1.PodSecurityContext{
+		RunAsNonRoot:   &yes,
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	wantContainer := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	for _, folder := range variants {
+		t.Run(folder, func(t *testing.T) {
+			spec := deploymentOf(t, folder).Spec.Template.Spec
+			if !reflect.DeepEqual(spec.SecurityContext, wantPod) {
+				t.Errorf("the pod's security context is %v, want %v", spec.SecurityContext, wantPod)
+			}
+			if len(spec.Containers) != 1 || len(spec.InitContainers) != 0 {
+				t.Fatalf("there are %d containers and %d before them, want one and none", len(spec.Containers), len(spec.InitContainers))
+			}
+			if got := spec.Containers[0].SecurityContext; !reflect.DeepEqual(got, wantContainer) {
+				t.Errorf("the container's security context is %v, want %v", got, wantContainer)
+			}
+			for _, volume := range spec.Volumes {
+				if volume.EmptyDir == nil {
+					t.Errorf("the volume %s comes from elsewhere", volume.Name)
+				}
+			}
+		})
+	}
+}
+
+// Without this the acceptance above would prove nothing.
+func TestTheNamespaceRefusesAPodWithoutSecurityContext(t *testing.T) {
+	deployment := deploymentOf(t, "default")
+	deployment.Spec.Template.Spec.Containers[0].SecurityContext = nil
+	_, err := createPod(t.Context(), deployment)
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `violates PodSecurity "restricted`) {
+		t.Errorf("the error is %v, want a violation of PodSecurity", err)
+	}
+}
+
+func TestTheOperatorUnderstandsTheArguments(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", namespace)
+	for _, folder := range variants {
+		t.Run(folder, func(t *testing.T) {
+			container := deploymentOf(t, folder).Spec.Template.Spec.Containers[0]
+			parsed, err := options.Parse(container.Args, func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := folder != "overlays/dev"; parsed.LeaderElect != want {
+				t.Errorf("leader election is %t, want %t", parsed.LeaderElect, want)
+			}
+			if !slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return int(p.ContainerPort) == parsed.SecurePort }) {
+				t.Errorf("no container port is the secure port %d", parsed.SecurePort)
+			}
+			if !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+				return strings.HasPrefix(parsed.CertDir, m.MountPath+"/")
+			}) {
+				t.Errorf("no volume holds the folder %s, and the root is read-only", parsed.CertDir)
+			}
+		})
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	for folder, want := range map[string]int32{"default": 1, "overlays/dev": 1, "overlays/production": 2} {
+		if got := deploymentOf(t, folder).Spec.Replicas; got == nil || *got != want {
+			t.Errorf("%s has %v replicas, want %d", folder, got, want)
+		}
+	}
+}
+
+func TestProductionNeverLosesBothReplicasAtOnce(t *testing.T) {
+	var budget policyv1.PodDisruptionBudget
+	find(t, "overlays/production", "PodDisruptionBudget", &budget)
+	deployment := deploymentOf(t, "overlays/production")
+	if got := budget.Spec.MaxUnavailable; got == nil || got.IntValue() != 1 || budget.Spec.MinAvailable != nil {
+		t.Errorf("the budget is %v, want one pod to be away at most", budget.Spec)
+	}
+	if budget.Namespace != deployment.Namespace || !reflect.DeepEqual(budget.Spec.Selector, deployment.Spec.Selector) {
+		t.Errorf("the budget is of %s %v, the Deployment of %s %v",
+			budget.Namespace, budget.Spec.Selector, deployment.Namespace, deployment.Spec.Selector)
+	}
+	for _, c := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
+		if c.TopologyKey == corev1.LabelHostname && reflect.DeepEqual(c.LabelSelector, deployment.Spec.Selector) {
+			return
+		}
+	}
+	t.Error("nothing puts the replicas on different nodes")
+}
+
+// createPod makes the Deployment's pod without keeping it.
+func createPod(ctx context.Context, d *appsv1.Deployment) (*corev1.Pod, error) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "trial", Namespace: d.Namespace, Labels: d.Spec.Template.Labels},
+		Spec:       d.Spec.Template.Spec,
+	}
+	return client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+}
+
+func deploymentOf(t *testing.T, folder string) *appsv1.Deployment {
+	t.Helper()
+	deployment := &appsv1.Deployment{}
+	find(t, folder, "Deployment", deployment)
+	return deployment
+}
+
+// find renders a folder of config and reads the only object of a kind.
+func find(t *testing.T, folder, kind string, into any) {
+	t.Helper()
+	found := 0
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(kubectl(t, "kustomize", config+"/"+folder)), 4096)
+	for {
+		var raw json.RawMessage
+		var object unstructured.Unstructured
+		err := decoder.Decode(&raw)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = object.UnmarshalJSON(raw)
+		}
+		if err == nil && object.GetKind() == kind {
+			found++
+			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found != 1 {
+		t.Fatalf("%s has %d objects of kind %s, want 1", folder, found, kind)
+	}
+}

@@ -1,0 +1,215 @@
+package manifests_test
+
+const rightBinding = `
+apiVersion: autoscaling.sysdigmetrics.dev/v1alpha1
+kind: SysdigMetricBinding
+metadata: {name: right, namespace: default}
+spec:
+  target: {apiVersion: v1, kind: Service, name: web}
+  source: {metric: {name: net.http.request.count, timeAggregation: Rate}}
+`
+
+var wrongBindings = []wrong{
+	{
+		"both metric and PromQL", `{source: {promQL: {query: up}}}`,
+		"spec.source", "set exactly one of metric and promQL",
+	},
+	{
+		"neither metric nor PromQL", `{source: {metric: null}}`,
+		"spec.source", "set exactly one of metric and promQL",
+	},
+	{
+		"no source", `{source: null}`,
+		"spec.source", "Required value",
+	},
+	{
+		"a Service without a name", `{target: {name: null}}`,
+		"spec.target", "name is required, except for kind Namespace",
+	},
+	{
+		"a Service with an empty name", `{target: {name: ""}}`,
+		"spec.target.name", "must be the name of one object",
+	},
+	{
+		"a target with a pattern", `{target: {name: "web-*"}}`,
+		"spec.target.name", "must be the name of one object: lower case letters, digits, '-' and '.'",
+	},
+	{
+		"a Namespace with a name", `{target: {kind: Namespace, name: default}}`,
+		"spec.target", "kind Namespace, which always means the binding's own namespace and takes no name",
+	},
+	{
+		"a kind in lower case", `{target: {kind: service}}`,
+		"spec.target.kind", "must be a kind such as Service or Deployment: singular, beginning with a capital letter",
+	},
+	{
+		"a resource with its group in place of a kind", `{target: {kind: deployments.apps}}`,
+		"spec.target.kind", "must be a kind such as Service or Deployment",
+	},
+	{
+		"a group without a version", `{target: {apiVersion: apps, kind: Deployment}}`,
+		"spec.target.apiVersion", "must be a version such as v1, or group/version such as apps/v1",
+	},
+	{
+		"a target without an API version", `{target: {apiVersion: null}}`,
+		"spec.target.apiVersion", "Required value",
+	},
+	{
+		"a Deployment of the core group, by metric and without where", `{target: {kind: Deployment}}`,
+		"spec", "Sysdig has labels for the targets Service, Pod and Namespace of v1, and Deployment, StatefulSet and DaemonSet of apps/v1",
+	},
+	{
+		"an Ingress, by metric and without where", `{target: {apiVersion: networking.k8s.io/v1, kind: Ingress}}`,
+		"spec", "for another target add source.metric.where to say which series describe it, or use source.promQL",
+	},
+	{
+		"a metric name in upper case", `{metricName: Requests}`,
+		"spec.metricName", "must be lower case letters, digits, '-', '_' and '.'",
+	},
+	{
+		"a metric name with a slash", `{metricName: http/requests}`,
+		"spec.metricName", "it is part of a URL; for example net.http.request.count",
+	},
+	{
+		"a misspelled field", `{metricname: requests}`,
+		"spec.metricname", "unknown field",
+	},
+	{
+		"a multiplier of 0", `{multiplier: "0"}`,
+		"spec.multiplier", "use suspend: true to stop serving",
+	},
+	{
+		"a multiplier of 0.0", `{multiplier: "0.0"}`,
+		"spec.multiplier", "use suspend: true to stop serving",
+	},
+	{
+		"a multiplier that is a word", `{multiplier: abc}`,
+		"spec.multiplier", `must be a decimal number in quotes, such as "0.001" or "-5"`,
+	},
+	{
+		"a multiplier with a unit", `{multiplier: 100m}`,
+		"spec.multiplier", `must be a decimal number in quotes, such as "0.001" or "-5"`,
+	},
+	{
+		"a multiplier without quotes", `{multiplier: 0.001}`,
+		"spec.multiplier", "must be of type string",
+	},
+	{
+		"no data means a value that is missing", `{onNoData: {action: Value}}`,
+		"spec.onNoData", "action: Value needs a value",
+	},
+	{
+		"no data means an error with a value", `{onNoData: {action: Error, value: "0"}}`,
+		"spec.onNoData", "value goes with action: Value",
+	},
+	{
+		"no data means a value, and the action is left out", `{onNoData: {value: "0"}}`,
+		"spec.onNoData", "value goes with action: Value",
+	},
+	{
+		"no data means an unknown action", `{onNoData: {action: Zero}}`,
+		"spec.onNoData.action", `supported values: "Error", "Value"`,
+	},
+	{
+		"a maxAge below a round of questions", `{maxAge: 5s}`,
+		"spec.maxAge", "must be between 20s and 15m",
+	},
+	{
+		"a maxAge of an hour", `{maxAge: 1h}`,
+		"spec.maxAge", "must be between 20s and 15m",
+	},
+	{
+		"a maxAge in words", `{maxAge: two minutes}`,
+		"spec.maxAge", "must be a duration such as 30s or 2m",
+	},
+	{
+		"a maxAge of a thousand years", `{maxAge: 9000000h}`,
+		"spec.maxAge", "must be a duration such as 30s or 2m",
+	},
+	{
+		"a maxAge that is a bare number", `{maxAge: 120}`,
+		"spec.maxAge", "must be of type string",
+	},
+}
+
+var wrongMetrics = []wrong{
+	{
+		"a window between two points", `{source: {metric: {window: 15s}}}`,
+		"spec.source.metric.window", "must be between 10s and 1h and a multiple of 10s",
+	},
+	{
+		"a window of two hours", `{source: {metric: {window: 2h}}}`,
+		"spec.source.metric.window", "must be between 10s and 1h",
+	},
+	{
+		"a window with a fraction", `{source: {metric: {window: 1.5s}}}`,
+		"spec.source.metric.window", "must be a duration such as 30s or 2m, without a sign or a fraction",
+	},
+	{
+		"a window with odd milliseconds", `{source: {metric: {window: 10s5ms}}}`,
+		"spec.source.metric.window", "a multiple of 10s",
+	},
+	{
+		"a counter type with an average", `{source: {metric: {timeAggregation: Average, counterType: Delta}}}`,
+		"spec.source.metric", "counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge",
+	},
+	{
+		"a time aggregation in Sysdig's spelling", `{source: {metric: {timeAggregation: avg}}}`,
+		"spec.source.metric.timeAggregation", `supported values: "Average", "Sum", "Rate", "Min", "Max", "Last"`,
+	},
+	{
+		"no time aggregation", `{source: {metric: {timeAggregation: null}}}`,
+		"spec.source.metric.timeAggregation", "Required value",
+	},
+	{
+		"an unknown group aggregation", `{source: {metric: {groupAggregation: Rate}}}`,
+		"spec.source.metric.groupAggregation", `supported values: "Average", "Sum", "Min", "Max"`,
+	},
+	{
+		"a query in place of a metric", `{source: {metric: {name: "sum(rate(requests[1m]))"}}}`,
+		"spec.source.metric.name", "a query goes into source.promQL",
+	},
+	{
+		"a metric with a label matcher", `{source: {metric: {name: 'requests{code="200"}'}}}`,
+		"spec.source.metric.name", "a query goes into source.promQL",
+	},
+	{
+		"a filter on PromQL's namespace label", where(`{label: kube_namespace_name, operator: In, values: [other]}`),
+		"spec.source.metric.where[0].label", "is set by the operator: a binding sees its own namespace",
+	},
+	{
+		"a filter on the Form editor's namespace label", where(`{label: kubernetes.namespace.name, operator: In, values: [other]}`),
+		"spec.source.metric.where[0].label", "is set by the operator: a binding sees its own namespace",
+	},
+	{
+		"a filter on the cluster's label", where(`{label: kube_cluster_name, operator: NotIn, values: [mine]}`),
+		"spec.source.metric.where[0].label", "in the connection's cluster",
+	},
+	{
+		"a label with a dash", where(`{label: app-name, operator: In, values: [web]}`),
+		"spec.source.metric.where[0].label", "must be a label such as net.http.statusCode or kube_pod_label_app",
+	},
+	{
+		"a filter without values", where(`{label: code, operator: In, values: []}`),
+		"spec.source.metric.where[0].values", "should have at least 1 items",
+	},
+	{
+		"a filter with PromQL's operator", where(`{label: code, operator: "=~", values: [5..]}`),
+		"spec.source.metric.where[0].operator", `supported values: "In", "NotIn"`,
+	},
+	{
+		"nine filters", where(`&f {label: code, operator: In, values: ["200"]}, *f, *f, *f, *f, *f, *f, *f, *f`),
+		"spec.source.metric.where", "must have at most 8 items",
+	},
+	{
+		"an object label with a dash", `{source: {metric: null, promQL: {query: up, objectLabel: a-b}}}`,
+		"spec.source.promQL.objectLabel", "must be a PromQL label name such as kube_namespace_name",
+	},
+	{
+		"an empty query", `{source: {metric: null, promQL: {query: ""}}}`,
+		"spec.source.promQL.query", "should be at least 1 chars long",
+	},
+}
+
+// where is the change to these filters.
+func where(filters string) string { return "{source: {metric: {where: [" + filters + "]}}}" }

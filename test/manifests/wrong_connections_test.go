@@ -1,0 +1,121 @@
+package manifests_test
+
+const rightConnection = `
+apiVersion: autoscaling.sysdigmetrics.dev/v1alpha1
+kind: SysdigConnection
+metadata: {name: right}
+spec:
+  endpoint: {region: us2}
+  clusterName: my-cluster
+  tokenSecretRef: {name: sysdig-api}
+`
+
+var wrongConnections = []wrong{
+	{
+		"neither a region nor a URL", `{endpoint: {region: null}}`,
+		"spec.endpoint", "set exactly one of region (Sysdig SaaS, such as us2) and url (on-premises or IBM Cloud, such as https://sysdig.example.com)",
+	},
+	{
+		"both a region and a URL", `{endpoint: {url: "https://sysdig.example.com"}}`,
+		"spec.endpoint", "set exactly one of region",
+	},
+	{
+		"an unknown region", `{endpoint: {region: us9}}`,
+		"spec.endpoint.region", `supported values: "us1", "us2", "us3", "us4", "eu1", "eu2", "au1", "me2", "in1", "jp1"`,
+	},
+	{
+		"a URL without TLS", url("http://sysdig.example.com"),
+		"spec.endpoint.url", "must be an https:// address with a host: the token is never sent in the clear",
+	},
+	{
+		"a host without a scheme", url("sysdig.example.com"),
+		"spec.endpoint.url", "must be an https:// address with a host",
+	},
+	{
+		"a URL with credentials", url("https://user:secret@sysdig.example.com"),
+		"spec.endpoint.url", "must not hold credentials, a query or a fragment: the token comes from tokenSecretRef",
+	},
+	{
+		"a URL with a query", url("https://sysdig.example.com/?token=secret"),
+		"spec.endpoint.url", "must not hold credentials, a query or a fragment",
+	},
+	{
+		"a Prometheus path with a trailing slash", `{endpoint: {prometheusPath: /prometheus/}}`,
+		"spec.endpoint.prometheusPath", "must be a path such as /prometheus, or /api/prometheus on IBM Cloud, without a trailing slash",
+	},
+	{
+		"a CA bundle in base64", `{endpoint: {caBundle: LS0tLS1CRUdJTg==}}`,
+		"spec.endpoint.caBundle", "must hold PEM certificates that begin with -----BEGIN CERTIFICATE-----",
+	},
+	{
+		"the token in a header", `{endpoint: {headers: [{name: Authorization, value: Bearer secret}]}}`,
+		"spec.endpoint.headers[0].name", "is set by the operator; the token belongs in tokenSecretRef",
+	},
+	{
+		"the token in a header in lower case", `{endpoint: {headers: [{name: authorization, value: Bearer secret}]}}`,
+		"spec.endpoint.headers[0].name", "the token belongs in tokenSecretRef",
+	},
+	{
+		"a header with a colon", `{endpoint: {headers: [{name: "SysdigTeamID:", value: "1"}]}}`,
+		"spec.endpoint.headers[0].name", "must be an HTTP header name: letters, digits and dashes",
+	},
+	{
+		"a header with a line break", `{endpoint: {headers: [{name: SysdigTeamID, value: "1\r\nHost: other"}]}}`,
+		"spec.endpoint.headers[0].value", "must be printable ASCII",
+	},
+	{
+		"neither a cluster name nor all clusters", `{clusterName: null}`,
+		"spec", "set clusterName to the value of Sysdig's cluster label, so that every query is confined to this cluster, or say allClusters: true",
+	},
+	{
+		"both a cluster name and all clusters", `{allClusters: true}`,
+		"spec", "exactly one of the two",
+	},
+	{
+		"namespaces by selector, without a selector", `{allowedNamespaces: {from: Selector}}`,
+		"spec.allowedNamespaces", "from: Selector needs a selector",
+	},
+	{
+		"all namespaces, with a selector", `{allowedNamespaces: {from: All, selector: {matchLabels: {team: a}}}}`,
+		"spec.allowedNamespaces", "selector goes with from: Selector",
+	},
+	{
+		"a selector without from", `{allowedNamespaces: {selector: {matchLabels: {team: a}}}}`,
+		"spec.allowedNamespaces", "selector goes with from: Selector",
+	},
+	{
+		"an interval of a second", `{interval: 1s}`,
+		"spec.interval", "must be between 10s and 10m: Sysdig stores one point every 10 seconds",
+	},
+	{
+		"an interval that is a bare number", `{interval: 30}`,
+		"spec.interval", "must be of type string",
+	},
+	{
+		"a negative lag", `{ingestionLag: -5s}`,
+		"spec.ingestionLag", "must be a duration such as 30s or 2m, without a sign or a fraction",
+	},
+	{
+		"a lag of an hour", `{ingestionLag: 1h}`,
+		"spec.ingestionLag", "must be between 0s and 5m",
+	},
+	{
+		"a Secret without a name", `{tokenSecretRef: {name: ""}}`,
+		"spec.tokenSecretRef.name", "should be at least 1 chars long",
+	},
+	{
+		"a Secret of a namespace of choice", `{tokenSecretRef: {namespace: kube-system}}`,
+		"spec.tokenSecretRef.namespace", "unknown field",
+	},
+	{
+		"a token in the spec", `{token: secret}`,
+		"spec.token", "unknown field",
+	},
+	{
+		"a label name in the Form editor's spelling", `{labelNames: {namespace: kubernetes.namespace.name}}`,
+		"spec.labelNames.namespace", "must be a PromQL label name such as kube_namespace_name: letters, digits and underscores",
+	},
+}
+
+// url is the change from a region to this URL.
+func url(url string) string { return `{endpoint: {region: null, url: "` + url + `"}}` }

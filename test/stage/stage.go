@@ -1,0 +1,215 @@
+// Package stage sets the scene for end-to-end tests, benchmarks and the demo: a real control plane, the operator installed
+// from config/default and running as a process of this machine under its own ServiceAccount, reached through its real
+// APIServices.
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/app"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+)
+
+// Namespace is the operator's.
+const Namespace = "sysdig-metrics"
+
+// name is that of the operator's ServiceAccount, Service and Deployment.
+const name = "sysdig-metrics-operator"
+
+// Options say how to set the stage. The zero value is fine.
+type Options struct {
+	// Cluster are the options of the control plane.
+	Cluster cluster.Options
+	// Race builds the operator with the race detector.
+	Race bool
+	// Log receives progress, one line a write.
+	Log io.Writer
+}
+
+// Stage is a control plane with a running operator.
+type Stage struct {
+	Cluster *cluster.Cluster
+	// Client is the administrator's.
+	Client client.Client
+	// Root is the folder of the module.
+	Root string
+
+	options    Options
+	binary     string
+	kubeconfig string
+	operator   *cluster.HostProcess
+	ports      []int // of the aggregated API, the metrics and the probes
+}
+
+// Start sets the stage. When it fails nothing is left.
+func Start(ctx context.Context, o Options) (*Stage, error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	o.Cluster.Log = o.Log
+	s := &Stage{options: o}
+	if err := s.build(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.Cluster, err = cluster.Start(ctx, o.Cluster); err != nil {
+		return nil, err
+	}
+	if err := s.install(ctx); err != nil {
+		return nil, errors.Join(err, s.Cluster.Stop(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// build builds the operator with the Go tool. The build cache makes it quick from the second time on.
+func (s *Stage) build(ctx context.Context) error {
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("looking for the module: %w", err)
+	}
+	s.Root = filepath.Dir(strings.TrimSpace(string(mod)))
+	flavour, args := "plain", []string{"build", "-trimpath"}
+	if s.options.Race {
+		flavour, args = "race", append(args, "-race")
+	}
+	s.binary = filepath.Join(s.Root, "bin", "stage", flavour, name)
+	fmt.Fprintf(s.options.Log, "building the operator (%s)\n", flavour)
+	return s.goBuild(ctx, append(args, "-o", s.binary, "./cmd/"+name))
+}
+
+func (s *Stage) goBuild(ctx context.Context, args []string) error {
+	build := exec.CommandContext(ctx, "go", args...)
+	build.Dir = s.Root
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, output)
+	}
+	return nil
+}
+
+// install applies config/default as the README says and starts the operator as a process of this machine.
+func (s *Stage) install(ctx context.Context) error {
+	scheme, err := app.Scheme()
+	if err != nil {
+		return err
+	}
+	if s.Client, err = client.New(s.Cluster.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if _, err := s.Cluster.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(s.Root, "config", "default")); err != nil {
+		return err
+	}
+	// Here the operator is a process beside the control plane; its pods would be empty shells.
+	if _, err := s.Cluster.Kubectl(ctx, "-n", Namespace, "scale", "deployment", name, "--replicas=0"); err != nil {
+		return err
+	}
+	if s.ports, err = cluster.FreePorts(3); err != nil {
+		return err
+	}
+	if err := s.Cluster.ExposeHostProcess(ctx, types.NamespacedName{Namespace: Namespace, Name: name}, s.ports[0]); err != nil {
+		return err
+	}
+	if s.kubeconfig, err = s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name); err != nil {
+		return err
+	}
+	return s.StartOperator(ctx)
+}
+
+// StartOperator starts the operator and waits until it is ready and both APIServices are available.
+func (s *Stage) StartOperator(ctx context.Context) error {
+	fmt.Fprintln(s.options.Log, "starting the operator under its own ServiceAccount")
+	local := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+	var err error
+	s.operator, err = s.Cluster.StartHostProcess(name, s.binary,
+		"--kubeconfig="+s.kubeconfig, "--namespace="+Namespace,
+		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(s.ports[0]),
+		"--cert-dir="+filepath.Join(s.Cluster.Dir(), "serving"),
+		"--metrics-bind-address="+local(s.ports[1]), "--health-probe-bind-address="+local(s.ports[2]),
+	)
+	if err != nil {
+		return err
+	}
+	for _, service := range []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"} {
+		if err := s.Cluster.WaitAPIServiceAvailable(ctx, service); err != nil {
+			return errors.Join(err, s.operator.Failure(), fmt.Errorf("its log: %s", s.OperatorLog()))
+		}
+	}
+	return nil
+}
+
+// StopOperator ends the operator gracefully.
+func (s *Stage) StopOperator(ctx context.Context) error { return s.operator.Stop(ctx) }
+
+// OperatorFailure tells whether the operator has ended by itself.
+func (s *Stage) OperatorFailure() error { return s.operator.Failure() }
+
+// OperatorLog is everything that the operator has logged since its last start.
+func (s *Stage) OperatorLog() string {
+	log, err := os.ReadFile(s.operator.LogFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// MetricsURL is where the operator serves its own metrics.
+func (s *Stage) MetricsURL() string { return fmt.Sprintf("http://127.0.0.1:%d/metrics", s.ports[1]) }
+
+// ReadyURL is the operator's readiness probe.
+func (s *Stage) ReadyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports[2]) }
+
+// Connect makes a SysdigConnection and its Secret. The rhythm is as fast as the API allows.
+func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, caBundle []byte, token string) error {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: connection + "-token"},
+		StringData: map[string]string{"token": token},
+	}
+	c := &v1alpha1.SysdigConnection{
+		ObjectMeta: metav1.ObjectMeta{Name: connection},
+		Spec: v1alpha1.SysdigConnectionSpec{
+			Endpoint:       v1alpha1.Endpoint{URL: url, CABundle: string(caBundle), PrometheusPath: "/prometheus"},
+			ClusterName:    cluster,
+			TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
+			Interval:       metav1.Duration{Duration: 10 * time.Second},
+			IngestionLag:   metav1.Duration{Duration: 2 * time.Second},
+		},
+	}
+	if err := s.Client.Create(ctx, secret); err != nil {
+		return fmt.Errorf("making the Secret: %w", err)
+	}
+	if err := s.Client.Create(ctx, c); err != nil {
+		return fmt.Errorf("making the connection: %w", err)
+	}
+	return nil
+}
+
+// Wait polls a condition every quarter of a second until it returns nil or the deadline has passed; then it returns what
+// the condition said last.
+func Wait(ctx context.Context, deadline time.Duration, condition func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, deadline, true, func(ctx context.Context) (bool, error) {
+		if err := condition(ctx); err == nil || ctx.Err() == nil {
+			last = err
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
+}
