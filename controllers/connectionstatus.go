@@ -70,8 +70,8 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	if equality.Semantic.DeepEqual(before.Status, c.Status) {
 		return reconcile.Result{RequeueAfter: refresh}, nil
 	}
-	if err := r.Client.Status().Patch(ctx, &c, client.MergeFrom(before)); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := r.Client.Status().Patch(ctx, &c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return retryConflict(client.IgnoreNotFound(err))
 	}
 	r.send(&c, before.Status.Conditions)
 	return reconcile.Result{RequeueAfter: refresh}, nil

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,11 +92,20 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	before := b.DeepCopy()
 	b.Status = status
-	if err := r.Client.Status().Patch(ctx, &b, client.MergeFrom(before)); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	// The optimistic lock keeps a cache that lags behind our own last write from writing, and telling, it all again.
+	if err := r.Client.Status().Patch(ctx, &b, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return retryConflict(client.IgnoreNotFound(err))
 	}
 	r.send(&b, before.Status.Conditions)
 	return again, nil
+}
+
+// retryConflict comes back soon when the object has changed under us, without an error in the log.
+func retryConflict(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: time.Second}, nil
+	}
+	return reconcile.Result{}, err
 }
 
 // revisit is when to look again although nobody tells us: when the sample gets too old, or to show a newer value.

@@ -21,13 +21,13 @@ func metricNames(dotted string) (string, bool) {
 
 // promQLName turns a metric name of either notation into the PromQL one. The rule for dotted names: the container scope,
 // dots become underscores, and the unit word bytes moves to the end (net.bytes.in: sysdig_container_net_in_bytes). JVM
-// metrics carry the prefix jmx instead. A name without a dot is a PromQL name already.
+// metrics carry the prefix jmx instead. Any other name without a dot is a PromQL name already.
 func promQLName(name string) string {
-	if !strings.Contains(name, ".") {
-		return name
-	}
 	if known, ok := metricNames(name); ok {
 		return known
+	}
+	if !strings.Contains(name, ".") {
+		return name
 	}
 	words := strings.Split(name, ".")
 	if words[0] == "jvm" {
@@ -59,6 +59,8 @@ func (l Labels) labelName(name string) string {
 		return "kube_daemonset_name"
 	case "kubernetes.replicaSet.name":
 		return "kube_replicaset_name"
+	case "host.hostName":
+		return "host_hostname"
 	}
 	if rest, ok := strings.CutPrefix(name, "kubernetes."); ok {
 		name = "kube_" + rest

@@ -72,7 +72,7 @@ func created(after time.Duration) func(*query.Definition) {
 	return func(d *query.Definition) { d.Created = noon.Add(after) }
 }
 
-// answer files a value whose newest point is of the clock's time less 30 s.
+// answer files a value whose newest point is of now.
 func (b *board) answer(q query.Question, value float64) { b.answerAbout(q, value, b.clk.Now()) }
 
 func (b *board) answerAbout(q query.Question, value float64, at time.Time) {

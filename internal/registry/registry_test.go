@@ -110,7 +110,7 @@ func TestTheOldestBindingServesAName(t *testing.T) {
 	b.told = nil
 	b.Delete(old.Binding)
 	b.wantValue(twin.Claim, 1)
-	b.wantTold("c")
+	b.wantTold("a", "c") // another one serves: a's standing names it
 	b.Delete(twin.Binding)
 	b.wantValue(young.Claim, 0)
 	b.wantTold("a")

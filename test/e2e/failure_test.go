@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 func TestFailuresHoldReplicas(t *testing.T) {
 	tests := map[string]struct {
 		reason       string
+		window       time.Duration
 		breakIt, fix func(*sysdigtest.Server)
 	}{
 		"rejected-token": {
@@ -34,6 +36,7 @@ func TestFailuresHoldReplicas(t *testing.T) {
 		},
 		"old-points": {
 			reason:  "Stale",
+			window:  time.Minute, // longer than the test: the frozen points stay within it
 			breakIt: func(s *sysdigtest.Server) { s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultOldPoints}) },
 			fix:     (*sysdigtest.Server).ClearFault,
 		},
@@ -43,8 +46,10 @@ func TestFailuresHoldReplicas(t *testing.T) {
 			t.Parallel()
 			c := newScene(t, theStage, name, name)
 			c.deploy("web", 5, 500)
-			c.bind("web", nil)
-			c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
+			c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
+				s.Source.Metric.Window.Duration = cmp.Or(test.window, s.Source.Metric.Window.Duration)
+			})
+			c.eventuallyValue(2*time.Minute, c.servicePath("web"), 100)
 			c.scale("web", 2, 10, "100")
 			c.eventuallyReplicas(time.Minute, "web", 5, 5)
 

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -17,6 +18,11 @@ import (
 var theStage *stage.Stage
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for points and polls, not for the processor.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
 	os.Exit(run(m))
 }
 

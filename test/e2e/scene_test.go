@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -140,7 +141,7 @@ func (c *scene) bind(name string, change func(*v1alpha1.SysdigMetricBindingSpec)
 			ConnectionRef: v1alpha1.ConnectionReference{Name: c.name},
 			Target:        v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: name},
 			MetricName:    metricName,
-			MaxAge:        metav1.Duration{Duration: 25 * time.Second},
+			MaxAge:        metav1.Duration{Duration: 35 * time.Second},
 			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
 				Name: metricName, TimeAggregation: v1alpha1.TimeRate, GroupAggregation: v1alpha1.GroupAverage,
 				Window: metav1.Duration{Duration: 20 * time.Second},
@@ -244,14 +245,21 @@ func (c *scene) read(ctx context.Context, path string) (custommetrics.MetricValu
 	if err != nil {
 		return custommetrics.MetricValue{}, fmt.Errorf("%w: %s", err, raw)
 	}
-	var list custommetrics.MetricValueList
+	var list struct {
+		Items []struct {
+			custommetrics.MetricValue
+			Window *int64 `json:"window"` // what v1beta1 calls windowSeconds
+		} `json:"items"`
+	}
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return custommetrics.MetricValue{}, err
 	}
 	if len(list.Items) != 1 {
 		return custommetrics.MetricValue{}, fmt.Errorf("%d items in %s", len(list.Items), raw)
 	}
-	return list.Items[0], nil
+	value := list.Items[0].MetricValue
+	value.WindowSeconds = cmp.Or(value.WindowSeconds, list.Items[0].Window)
+	return value, nil
 }
 
 func (c *scene) servicePath(name string) string {

@@ -25,14 +25,6 @@ func TestStory(t *testing.T) {
 		t.Errorf("the value describes %+v", got.DescribedObject)
 	}
 
-	go func() {
-		began := time.Now()
-		for t.Context().Err() == nil {
-			v, err := c.read(t.Context(), c.servicePath("flask"))
-			fmt.Printf("TRACE %s replicas=%d ready=%d value=%s err=%v\n", time.Since(began).Round(time.Second), c.replicas("flask"), len(c.readyPods("flask")), v.Value.String(), err)
-			time.Sleep(5 * time.Second)
-		}
-	}()
 	flask.setRPS(800)
 	c.eventuallyReplicas(2*time.Minute, "flask", 7, 9)
 	c.eventually(time.Minute, "80 s of load", settled(c, "flask", 7, 9, 20*time.Second))

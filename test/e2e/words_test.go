@@ -10,6 +10,8 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 func containsWord(text, word string) bool { return strings.Contains(text, word+":") }
@@ -51,4 +53,18 @@ func notFound(err error) error {
 		return nil
 	}
 	return err
+}
+
+// shown waits until a status shows a value.
+func (c *scene) shown(name, value string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var b v1alpha1.SysdigMetricBinding
+		if err := c.stage.Client.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &b); err != nil {
+			return err
+		}
+		if b.Status.Observed == nil || b.Status.Observed.Value != value {
+			return fmt.Errorf("it shows %+v, want %s", b.Status.Observed, value)
+		}
+		return nil
+	}
 }

@@ -111,7 +111,7 @@ func (s *Stage) install(ctx context.Context) error {
 	if s.Client, err = client.New(s.Cluster.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	if _, err := s.Cluster.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(s.Root, "config", "default")); err != nil {
+	if _, err := s.Cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=sysdig-metrics", "-k", filepath.Join(s.Root, "config", "default")); err != nil {
 		return err
 	}
 	// Here the operator is a process beside the control plane; its pods would be empty shells.

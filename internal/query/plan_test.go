@@ -1,0 +1,214 @@
+package query_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+func in(namespace string) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) { b.Namespace = namespace }
+}
+
+func questions(t *testing.T, bindings ...*v1alpha1.SysdigMetricBinding) []query.Question {
+	t.Helper()
+	var all []query.Question
+	for _, b := range bindings {
+		all = append(all, compile(t, b, connection()).Question)
+	}
+	return all
+}
+
+// wantEachOnce expects the requests to answer each question once, and to fit into Sysdig's limit.
+func wantEachOnce(t *testing.T, requests []query.Request, questions []query.Question) {
+	t.Helper()
+	count := map[query.Question]int{}
+	for _, r := range requests {
+		if len(r.PromQL) > 50_000 {
+			t.Errorf("a query of %d characters", len(r.PromQL))
+		}
+		parse(t, r.PromQL)
+		for _, q := range r.Questions {
+			count[q]++
+			if q.Shape != r.Shape {
+				t.Errorf("%+v is in a request of another shape", q)
+			}
+		}
+	}
+	for _, q := range questions {
+		if count[q] != 1 {
+			t.Errorf("%+v is asked %d times", q.View, count[q])
+		}
+	}
+	if len(count) != len(questions) {
+		t.Errorf("%d questions are asked, want %d", len(count), len(questions))
+	}
+}
+
+func TestWhatSharesARequest(t *testing.T) {
+	tests := map[string]struct {
+		one, two *v1alpha1.SysdigMetricBinding
+		requests int
+	}{
+		"two workloads":                       {binding(), binding(target("apps/v1", "Deployment", "api")), 1},
+		"two kinds of workloads":              {binding(), binding(target("apps/v1", "StatefulSet", "web")), 1},
+		"two namespaces":                      {binding(), binding(in("bank")), 1},
+		"two multipliers":                     {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = "10" }), 1},
+		"a Service and a Pod":                 {binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")), 1},
+		"two aggregations of a Service":       {binding(target("v1", "Service", "web")), binding(target("v1", "Service", "web"), aggregated("Rate", "Max")), 1},
+		"two aggregations of a workload":      {binding(), binding(aggregated("Rate", "Max")), 2},
+		"two windows":                         {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Window.Duration = time.Hour }), 2},
+		"two metrics":                         {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Name = "x" }), 2},
+		"a Service and a workload":            {binding(target("v1", "Service", "web")), binding(), 2},
+		"two filters":                         {binding(where("a", "In", "b")), binding(where("a", "In", "c")), 2},
+		"the same filters in another order":   {binding(where("a", "In", "b"), where("c", "In", "d", "e")), binding(target("apps/v1", "Deployment", "api"), where("c", "In", "e", "d"), where("a", "In", "b")), 1},
+		"raw queries of one namespace":        {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "app"), target("apps/v1", "Deployment", "api")), 1},
+		"raw queries of two namespaces":       {binding(raw("sum(x)", "")), binding(raw("sum(x)", ""), in("bank")), 2},
+		"raw queries with another label":      {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "")), 2},
+		"raw queries that are written freely": {binding(raw("sum(x)", ""), target("v1", "Service", "a")), binding(raw("sum (x) # total", ""), target("v1", "Service", "b"), func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = "2" }), 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			all := questions(t, test.one, test.two)
+			requests := query.Plan(all)
+			wantEachOnce(t, requests, all)
+			if len(requests) != test.requests {
+				t.Errorf("%d requests, want %d", len(requests), test.requests)
+			}
+		})
+	}
+	other := connection(func(c *v1alpha1.SysdigConnection) { c.Name = "other" })
+	all := append(questions(t, binding()), compile(t, binding(), other).Question)
+	if requests := query.Plan(all); len(requests) != 2 {
+		t.Errorf("two connections share a request")
+	}
+	if requests := query.Plan(nil); len(requests) != 0 {
+		t.Errorf("%d requests for no question", len(requests))
+	}
+}
+
+func TestObjectsAreNamedWhileTheyAreFew(t *testing.T) {
+	for name, kind := range map[string]func(int) edit{
+		`,kube_workload_name=~"`: func(i int) edit { return target("apps/v1", "Deployment", fmt.Sprint("w-", i)) },
+		`,kube_pod_name=~"`:      func(i int) edit { return target("v1", "Pod", fmt.Sprint("w-", i)) },
+	} {
+		var bindings []*v1alpha1.SysdigMetricBinding
+		for i := range 20 {
+			bindings = append(bindings, binding(kind(i)))
+		}
+		if got := query.Plan(questions(t, bindings...))[0].PromQL; strings.Count(got, name) != 2 {
+			t.Errorf("20 objects are not named: %s", got)
+		}
+		bindings = append(bindings, binding(kind(20)))
+		if got := query.Plan(questions(t, bindings...))[0].PromQL; strings.Contains(got, name) {
+			t.Errorf("21 objects are named: %s", got)
+		}
+	}
+	all := questions(t, binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")))
+	if got := query.Plan(all)[0].PromQL; strings.Contains(got, "web-0") {
+		t.Errorf("the pods of a Service are left out: %s", got)
+	}
+}
+
+func TestALongQueryIsSplit(t *testing.T) {
+	var bindings []*v1alpha1.SysdigMetricBinding
+	for i := range 1500 {
+		bindings = append(bindings, binding(in(fmt.Sprintf("%s-%04d", strings.Repeat("n", 58), i/3)), target("apps/v1", "Deployment", fmt.Sprint("w-", i))))
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(bindings), func(i, j int) { bindings[i], bindings[j] = bindings[j], bindings[i] })
+	all := questions(t, bindings...)
+	requests := query.Plan(slices.Clone(all))
+	wantEachOnce(t, requests, all)
+	if len(requests) != 2 {
+		t.Errorf("%d requests, want 2", len(requests))
+	}
+}
+
+func TestAPlanLeavesTheQuestionsAlone(t *testing.T) {
+	all := questions(t, binding(in("b")), binding(in("a")), binding(raw("sum(x)", "")))
+	before := slices.Clone(all)
+	first := query.Plan(all)
+	if !reflect.DeepEqual(all, before) {
+		t.Error("the questions were changed")
+	}
+	if !reflect.DeepEqual(query.Plan(all), first) {
+		t.Error("the plan of the same questions differs")
+	}
+}
+
+// TestAskedTogetherIsAskedAlone compares, for random bindings over random pods, the merged plan with each question alone.
+func TestAskedTogetherIsAskedAlone(t *testing.T) {
+	const seed = 20310301
+	dice := rand.New(rand.NewPCG(seed, 1))
+	pick := func(of ...string) string { return of[dice.IntN(len(of))] }
+	s := newSysdig(t)
+	podsOf := map[string][]string{}
+	for i := range 120 {
+		namespace, workload := pick("shop", "bank", "shop-2"), pick("web", "api", "web-2")
+		pod := fmt.Sprintf("%s-%d", workload, i)
+		podsOf[namespace] = append(podsOf[namespace], pod)
+		for _, name := range []string{"sysdig_container_net_http_request_count", "sysdig_container_cpu_cores_used"} {
+			s.series(name, pick("c1", "c1", "c2"), namespace, workload, pod, float64(dice.IntN(100)), time.Duration(dice.IntN(12))*10*time.Second)
+		}
+	}
+	pods := func(namespace, selector string, window time.Duration) []string {
+		return slices.DeleteFunc(append([]string{"silent"}, podsOf[namespace]...), func(pod string) bool {
+			return !strings.HasPrefix(pod, strings.TrimPrefix(selector, "app="))
+		})
+	}
+	answered := 0
+	for round := range 15 {
+		asked := map[query.Question]bool{}
+		for range dice.IntN(60) + 1 {
+			b := binding(in(pick("shop", "bank", "shop-2", "empty")),
+				target("apps/v1", pick("Deployment", "Deployment", "StatefulSet"), pick("web", "api", "web-2", "gone")),
+				aggregated(v1alpha1.TimeAggregation(pick("Rate", "Average", "Last")), v1alpha1.GroupAggregation(pick("Sum", "Max", "Average"))))
+			namespace := b.Namespace
+			switch dice.IntN(5) {
+			case 0:
+				target("v1", "Service", "svc")(b)
+			case 1:
+				if all := podsOf[namespace]; len(all) > 0 {
+					target("v1", "Pod", pick(all...))(b)
+				}
+			case 2:
+				target("v1", "Namespace", "")(b)
+			case 3:
+				raw(pick("sum by (kube_workload_name) (sysdig_container_cpu_cores_used)", "max by (kube_workload_name) (sysdig_container_up)"), "kube_workload_name")(b)
+			}
+			if b.Spec.Source.Metric != nil {
+				b.Spec.Source.Metric.Name = pick("net.http.request.count", "cpu.cores.used")
+			}
+			b.Spec.Multiplier = v1alpha1.Decimal(pick("1", "0.001"))
+			d := query.Compile(b, connection(), query.Target{Selector: "app=" + pick("web", "api", "gone")})
+			if d.Refused != nil {
+				t.Fatal(d.Refused)
+			}
+			asked[d.Question] = true
+		}
+		var all []query.Question
+		for q := range asked {
+			all = append(all, q)
+		}
+		together := s.ask(query.Plan(slices.Clone(all)), pods)
+		for _, q := range all {
+			alone := s.askOne(q, pods)
+			if !reflect.DeepEqual(together[q], alone) {
+				t.Fatalf("seed %d, round %d: %+v\ntogether %s\nalone    %s", seed, round, q, show(together[q]), show(alone))
+			}
+			if alone.Reading.Sample != nil {
+				answered++
+			}
+		}
+	}
+	if answered < 100 {
+		t.Errorf("only %d questions had an answer: the comparison says little", answered)
+	}
+}

@@ -1,0 +1,175 @@
+package query_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// golden writes the confinement of namespace shop into an expected query, in place of each ⌂, and appends the time vectors
+// of its selectors.
+func golden(value string, selectors ...string) string {
+	const confinement = `kube_cluster_name="c1",kube_namespace_name="shop"`
+	text := "(" + value + ")"
+	for i, s := range selectors {
+		text += ` or label_replace(max by () (timestamp(` + s + `)), "sysdig_metrics_part", "` + string(rune('0'+i)) + `", "", "")`
+	}
+	return strings.ReplaceAll(text, "⌂", confinement)
+}
+
+// accepted queries, what they become, and what they give where namespace shop holds x = 1 and y = 2, and other namespaces
+// and clusters hold 100 and more.
+var accepted = map[string]struct{ query, want, shown string }{
+	"an instant selector is bounded to maxAge":     {`sum(x)`, golden(`sum(last_over_time(x{⌂}[2m]))`, `x{⌂}`), "1, 30s old"},
+	"a range keeps its length":                     {`sum(sum_over_time(x[1m]))`, golden(`sum(sum_over_time(x{⌂}[1m]))`, `x{⌂}`), "6, 30s old"},
+	"matchers are added to those that are there":   {`sum(x{kube_workload_name=~"w.+"})`, golden(`sum(last_over_time(x{⌂,kube_workload_name=~"w.+"}[2m]))`, `x{⌂,kube_workload_name=~"w.+"}`), "1, 30s old"},
+	"a selector of several names has no time":      {`sum({__name__=~".+"})`, golden(`sum(last_over_time({__name__=~".+",⌂}[2m]))`, `{__name__=~".+",⌂}`), "HTTP 422"},
+	"another tenant's namespace is empty":          {`sum(x{kube_namespace_name="bank"})`, golden(`sum(last_over_time(x{kube_cluster_name="c1",kube_namespace_name="bank",kube_namespace_name="shop"}[2m]))`, `x{kube_cluster_name="c1",kube_namespace_name="bank",kube_namespace_name="shop"}`), "NoData"},
+	"all namespaces are one":                       {`sum(x{kube_namespace_name=~".*"})`, golden(`sum(last_over_time(x{⌂,kube_namespace_name=~".*"}[2m]))`, `x{⌂,kube_namespace_name=~".*"}`), "1, 30s old"},
+	"all but this namespace is empty":              {`sum(x{kube_namespace_name!="shop"})`, golden(`sum(last_over_time(x{kube_cluster_name="c1",kube_namespace_name!="shop",kube_namespace_name="shop"}[2m]))`, `x{kube_cluster_name="c1",kube_namespace_name!="shop",kube_namespace_name="shop"}`), "NoData"},
+	"another cluster is empty":                     {`sum(x{kube_cluster_name="c2"})`, golden(`sum(last_over_time(x{kube_cluster_name="c1",kube_cluster_name="c2",kube_namespace_name="shop"}[2m]))`, `x{kube_cluster_name="c1",kube_cluster_name="c2",kube_namespace_name="shop"}`), "NoData"},
+	"both sides are confined":                      {`sum(y) / sum(x)`, golden(`sum(last_over_time(y{⌂}[2m])) / sum(last_over_time(x{⌂}[2m]))`, `y{⌂}`, `x{⌂}`), "2, 30s old"},
+	"a join on labels is confined":                 {`sum(x * on (kube_pod_name) group_left () y)`, golden(`sum(last_over_time(x{⌂}[2m]) * on (kube_pod_name) group_left () last_over_time(y{⌂}[2m]))`, `x{⌂}`, `y{⌂}`), "2, 30s old"},
+	"an alternative is confined":                   {`sum(x or x{kube_namespace_name="bank"})`, golden(`sum(last_over_time(x{⌂}[2m]) or last_over_time(x{kube_cluster_name="c1",kube_namespace_name="bank",kube_namespace_name="shop"}[2m]))`, `x{⌂}`, `x{kube_cluster_name="c1",kube_namespace_name="bank",kube_namespace_name="shop"}`), "Stale"},
+	"a forged namespace changes nothing":           {`sum by (kube_namespace_name) (label_replace(x, "kube_namespace_name", "bank", "", ""))`, golden(`sum by (kube_namespace_name) (label_replace(last_over_time(x{⌂}[2m]), "kube_namespace_name", "bank", "", ""))`, `x{⌂}`), "1, 30s old"},
+	"a subquery is confined inside":                {`max_over_time(sum(x)[1m:10s])`, golden(`max_over_time(sum(last_over_time(x{⌂}[2m]))[1m:10s])`, `x{⌂}`), "1, 30s old"},
+	"subqueries in subqueries are confined":        {`max_over_time(sum_over_time(sum(x)[1m:10s])[30s:10s])`, golden(`max_over_time(sum_over_time(sum(last_over_time(x{⌂}[2m]))[1m:10s])[30s:10s])`, `x{⌂}`), "6, 30s old"},
+	"the same selector is asked once for its time": {`sum(x) + sum(x)`, golden(`sum(last_over_time(x{⌂}[2m])) + sum(last_over_time(x{⌂}[2m]))`, `x{⌂}`), "2, 30s old"},
+	"a parameter is confined":                      {`quantile(scalar(sum(x)), y)`, golden(`quantile(scalar(sum(last_over_time(x{⌂}[2m]))), last_over_time(y{⌂}[2m]))`, `y{⌂}`, `x{⌂}`), "2, 30s old"},
+	"timestamp looks at the points":                {`max(timestamp(x)) - max(timestamp((y)))`, golden(`max(timestamp(x{⌂})) - max(timestamp((y{⌂})))`, `x{⌂}`, `y{⌂}`), "0, 30s old"},
+	"a sign is kept":                               {`-sum(x)`, golden(`-sum(last_over_time(x{⌂}[2m]))`, `x{⌂}`), "-1, 30s old"},
+	"a comment is dropped":                         {"sum(x) # ) or vector(0)", golden(`sum(last_over_time(x{⌂}[2m]))`, `x{⌂}`), "1, 30s old"},
+	"a metric in quotes is confined":               {`sum({"x"})`, golden(`sum(last_over_time({__name__="x",⌂}[2m]))`, `{__name__="x",⌂}`), "1, 30s old"},
+	"a label of any letters is confined":           {`sum(x{"äpp.name"=""})`, golden(`sum(last_over_time(x{"äpp.name"="",⌂}[2m]))`, `x{"äpp.name"="",⌂}`), "1, 30s old"},
+	"a bool over what is missing is no 0":          {`sum(x) > bool scalar(gone)`, golden(`sum(last_over_time(x{⌂}[2m])) > bool scalar(last_over_time(gone{⌂}[2m]))`, `x{⌂}`, `gone{⌂}`), "Stale"},
+	"a fallback to 0 waits for both":               {`sum(gone) or sum(x) * 0`, golden(`sum(last_over_time(gone{⌂}[2m])) or sum(last_over_time(x{⌂}[2m])) * 0`, `gone{⌂}`, `x{⌂}`), "Stale"},
+	"several series are no number":                 {`x`, golden(`last_over_time(x{⌂}[2m])`, `x{⌂}`), "1, 30s old"},
+	"text that looks like PromQL stays text":       {`sum(x{a!="} or vector(0) or x{a="})`, golden(`sum(last_over_time(x{a!="} or vector(0) or x{a=",⌂}[2m]))`, `x{a!="} or vector(0) or x{a=",⌂}`), "1, 30s old"},
+}
+
+var refused = map[string]struct{ query, text string }{
+	"offset":                            {`sum(x offset 5m)`, "offset"},
+	"a negative offset":                 {`sum(x offset -5m)`, "offset"},
+	"offset of a range":                 {`sum(rate(x[1m] offset 1h))`, "offset"},
+	"offset of a subquery":              {`max_over_time(sum(x)[5m:] offset 1h)`, "offset"},
+	"offset inside of a subquery":       {`max_over_time(sum(x offset 1h)[5m:])`, "offset"},
+	"@ a time":                          {`sum(x @ 1609746000)`, "@"},
+	"@ the start":                       {`sum(x @ start())`, "@"},
+	"@ the end of a range":              {`sum(rate(x[1m] @ end()))`, "@"},
+	"@ of a subquery":                   {`max_over_time(sum(x)[5m:] @ 1609746000)`, "@"},
+	"a constant vector":                 {`vector(0)`, "unknown function"},
+	"a constant as fallback":            {`sum(x) or vector(0)`, "unknown function"},
+	"a constant on labels as fallback":  {`sum(x) or on () vector(0)`, "unknown function"},
+	"absent":                            {`absent(x)`, "unknown function"},
+	"absent over time":                  {`absent_over_time(x[5m])`, "unknown function"},
+	"info":                              {`info(x)`, "unknown function"},
+	"the time":                          {`sum(x) * 0 + time()`, "unknown function"},
+	"the hour":                          {`hour()`, "unknown function"},
+	"pi":                                {`sum(x) * pi()`, "unknown function"},
+	"a function nobody knows":           {`frobnicate(x)`, "unknown function"},
+	"a number":                          {`42`, "scalar"},
+	"arithmetic of numbers":             {`1 + 1`, "scalar"},
+	"a scalar":                          {`scalar(x)`, "scalar"},
+	"a text":                            {`"x"`, "string"},
+	"a range":                           {`x[5m]`, "matrix"},
+	"a subquery alone":                  {`x[5m:1m]`, "matrix"},
+	"a duration that is computed":       {`sum(rate(x[1m + 1m]))`, "duration"},
+	"an offset that is computed":        {`sum(x offset (1m * 2))`, ""},
+	"a step that is computed":           {`max_over_time(sum(x)[5m:step()])`, ""},
+	"nothing":                           {` `, "no expression"},
+	"a comment only":                    {`# x`, "no expression"},
+	"half a query":                      {`sum(x`, "parse error"},
+	"two queries":                       {`sum(x); sum(y)`, "parse error"},
+	"a selector without a name":         {`sum({})`, ""},
+	"a selector that matches emptiness": {`sum({a=~".*"})`, ""},
+	"anchored":                          {`sum(rate(x[1m] anchored))`, ""},
+	"smoothed":                          {`sum(rate(x[1m] smoothed))`, ""},
+	"a fill of what is missing":         {`sum(x) + fill(0) sum(y)`, ""},
+	"an experimental aggregation":       {`limitk(1, x)`, ""},
+	"eleven selectors":                  {`a + b + c + d + e + f + g + h + i + j + k`, "at most 10"},
+	"a forged time":                     {`sum(x) or label_replace(sum(x) * 0 + 2e9, "sysdig_metrics_part", "0", "", "")`, "set by the operator"},
+	"a forged time by joining":          {`label_join(sum(x), "sysdig_metrics_part", "", "a")`, "set by the operator"},
+	"a forged time by counting":         {`count_values("sysdig_metrics_part", x)`, "set by the operator"},
+}
+
+func TestRawQueriesAreConfined(t *testing.T) {
+	s := newSysdig(t)
+	s.series("x", "c1", "shop", "web", "web-0", 1, 0)
+	s.series("y", "c1", "shop", "web", "web-0", 2, 0)
+	for _, name := range []string{"x", "y", "gone"} {
+		s.series(name, "c1", "bank", "vault", "web-0", 100, 0)
+		s.series(name, "c2", "shop", "web", "web-0", 1000, 0)
+	}
+	for name, test := range accepted {
+		t.Run(name, func(t *testing.T) {
+			d := compile(t, binding(raw(test.query, "")), connection())
+			if d.Query != test.want {
+				t.Errorf("got\n%s\nwant\n%s", d.Query, test.want)
+			}
+			parse(t, d.Query)
+			if test.shown == "HTTP 422" {
+				if _, err := s.client.Query(t.Context(), d.Query, attempt.At); metric.AsFailure(err).Reason != metric.Rejected {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if got := show(s.askOne(d.Question, nil)); !strings.HasPrefix(got, test.shown) {
+				t.Errorf("%s gives %s, want %s", d.Query, got, test.shown)
+			}
+		})
+	}
+}
+
+func TestRawQueriesThatCannotBeConfinedAreRefused(t *testing.T) {
+	for name, test := range refused {
+		t.Run(name, func(t *testing.T) {
+			d := query.Compile(binding(raw(test.query, "")), connection(), query.Target{})
+			if d.Refused == nil || d.Refused.Reason != metric.Rejected || !strings.HasPrefix(d.Refused.Message, "spec.source.promQL.query: ") {
+				t.Fatalf("got %v and %s", d.Refused, d.Query)
+			}
+			if !strings.Contains(d.Refused.Message, test.text) {
+				t.Errorf("%q lacks %q", d.Refused.Message, test.text)
+			}
+		})
+	}
+}
+
+func TestTheAgeOfARawValueIsThatOfItsOldestSelector(t *testing.T) {
+	s := newSysdig(t)
+	s.series("x", "c1", "shop", "web", "web-0", 1, 0)
+	s.series("x", "c1", "shop", "api", "api-0", 10, 50*time.Second)
+	s.series("y", "c1", "shop", "web", "web-0", 2, 90*time.Second)
+	s.series("y", "c1", "shop", "api", "api-0", 20, 0)
+	s.series("late", "c1", "shop", "web", "web-0", 3, 4*time.Minute)
+	s.Store().Append(map[string]string{"__name__": "limit", "kube_cluster_name": "c1", "kube_namespace_name": "shop"}, noon.Add(-70*time.Second), 4)
+	s.series("z", "c1", "shop", "web", "web-1", 5, 0)
+	const label = "kube_workload_name"
+	tests := map[string]struct{ query, label, object, want string }{
+		"one selector":                              {`sum(x{kube_workload_name="api"})`, "", "web", "10, 50s old"},
+		"the newest of the series of a selector":    {`sum(x)`, "", "web", "11, 30s old"},
+		"the oldest of the selectors":               {`sum(x) + sum(y{kube_workload_name="web"})`, "", "web", "13, 1m30s old"},
+		"points older than maxAge are not there":    {`sum(late)`, "", "web", "NoData"},
+		"a window that is longer than maxAge":       {`sum(sum_over_time(late[10m]))`, "", "web", "117, 4m0s old"},
+		"the row of the object":                     {`sum by (kube_workload_name) (x)`, label, "web", "1, 30s old"},
+		"the row of another object":                 {`sum by (kube_workload_name) (x)`, label, "api", "10, 50s old"},
+		"no row of the object":                      {`sum by (kube_workload_name) (x)`, label, "none", "NoData"},
+		"the oldest of the selectors of the object": {`sum by (kube_workload_name) (x + y)`, label, "web", "3, 1m30s old"},
+		"the same for another object":               {`sum by (kube_workload_name) (x + y)`, label, "api", "30, 50s old"},
+		"a selector that lacks the object label":    {`sum by (kube_workload_name) (x) / scalar(limit)`, label, "web", "0.25, 1m10s old"},
+		"several series where one is needed":        {`x`, "", "web", "Implausible"},
+		"several series of one object":              {`x or z`, label, "web", "Implausible"},
+		"a label that the answer lacks":             {`sum(x)`, label, "web", "NoData"},
+		"a NaN":                                     {`sum(x) * 0 / 0`, "", "web", "Implausible"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := compile(t, binding(raw(test.query, test.label), target("apps/v1", "Deployment", test.object)), connection())
+			if got := show(s.askOne(d.Question, nil)); !strings.HasPrefix(got, test.want) {
+				t.Errorf("%s gives %s, want %s", d.Query, got, test.want)
+			}
+		})
+	}
+}
