@@ -19,6 +19,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -90,7 +91,10 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 
 // compileConnection builds the client of a connection, or says why there is none. data is nil when there is no Secret.
 func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName, userAgent string) registry.Connection {
-	compiled := registry.Connection{Name: c.Name, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration}
+	compiled := registry.Connection{
+		Name: c.Name, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
+		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
+	}
 	endpoint := c.Spec.Endpoint
 	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)
 	if err != nil {

@@ -37,7 +37,7 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('10s') && duration(self) <= duration('10m'))",message="must be between 10s and 10m: Sysdig stores one point every 10 seconds"
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// IngestionLag is how long a point may take from the agent to the query API. Queries are asked for the newest 10-second
+	// IngestionLag is how long a point usually takes from the agent to the query API. Queries are asked for the newest 10-second
 	// point that is older than this, never for the server's now: a window that is not complete yet reads too low.
 	// +optional
 	// +kubebuilder:default="30s"
@@ -46,6 +46,14 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
 	IngestionLag metav1.Duration `json:"ingestionLag,omitzero"`
+
+	// HeartbeatMetric is a PromQL metric that every pod has all the time. The time of its newest point tells how far ingestion
+	// has come: when that is behind ingestionLag, queries wait with it, and when it stops, nothing new is believed.
+	// +optional
+	// +kubebuilder:default=sysdig_container_up
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_:]*$')",message="must be a PromQL metric name such as sysdig_container_up"
+	HeartbeatMetric string `json:"heartbeatMetric,omitempty"`
 
 	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
 	// +optional

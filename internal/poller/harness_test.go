@@ -3,6 +3,7 @@ package poller_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
 	s.poller = poller.New(clk, s.registry, func(string, string, time.Duration) []string { return s.pods }, metrics)
 	return s
 }
@@ -63,13 +65,26 @@ func newStage(t *testing.T) *stage {
 // load adds points of the native HTTP counter for pods of a workload, long before and after the test.
 func (s *stage) load(workload string, pods int, rps float64) {
 	for i := range pods {
-		lset := map[string]string{
-			"__name__": sysdigtest.MetricHTTPRequests, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop",
-			sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: workload,
-			sysdigtest.LabelPod: fmt.Sprintf("%s-%d", workload, i),
-		}
-		sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(40*time.Minute), func(time.Time) float64 { return rps * 10 })
+		s.fill(sysdigtest.MetricHTTPRequests, workload, fmt.Sprintf("%s-%d", workload, i), rps*10)
 	}
+}
+
+func (s *stage) fill(name, workload, pod string, value float64) {
+	lset := map[string]string{
+		"__name__": name, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop",
+		sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: workload, sysdigtest.LabelPod: pod,
+	}
+	sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(40*time.Minute), func(time.Time) float64 { return value })
+}
+
+// heartbeat is that of connection "default".
+func heartbeat() query.Heartbeat {
+	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection())}
+}
+
+// questions are the requests that were no heartbeats.
+func (s *stage) questions() []sysdigtest.Request {
+	return slices.DeleteFunc(s.sysdig.Requests(), func(r sysdigtest.Request) bool { return r.Query == heartbeat().PromQL() })
 }
 
 // client is a real client of the stand-in.
@@ -89,7 +104,7 @@ func (s *stage) client(timeout time.Duration) *sysdig.Client {
 
 // connect puts the connection "default" into the registry.
 func (s *stage) connect(source registry.Source) {
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Source: source})
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source})
 }
 
 func connection() *v1alpha1.SysdigConnection {

@@ -11,6 +11,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 const (
@@ -20,10 +21,6 @@ const (
 	idle = time.Minute
 	// gather is how long the loop waits after it was woken, so that a burst of new bindings is asked in one round.
 	gather = 50 * time.Millisecond
-	// gridStep is the distance between two points of Sysdig; halfStep keeps the time of a question off that grid, so that
-	// it does not matter whether a range selector includes its left edge.
-	gridStep = 10 * time.Second
-	halfStep = gridStep / 2
 )
 
 // Board is the part of the registry that the poller needs.
@@ -134,16 +131,23 @@ func (p *Poller) schedule(wanted []registry.Wanted, full []bool, pauses []time.D
 // round asks one connection and files the outcomes. It returns how long the backend asks to be left alone.
 func (p *Poller) round(ctx context.Context, c registry.Connection, questions []query.Question, now time.Time) time.Duration {
 	requests := query.Plan(questions)
-	attempt := query.Attempt{At: QuestionTime(now, c.IngestionLag)}
-	if c.Refused != nil {
-		attempt.Received = now
-		for _, request := range requests {
-			p.board.File(request.Fail(c.Refused, attempt))
-		}
-		p.board.FileHealth(c.Name, c.Refused)
+	attempt := query.Attempt{At: query.QuestionTime(now, c.IngestionLag)}
+	r := &result{}
+	failure := c.Refused
+	if failure == nil {
+		attempt.At, failure = p.listen(ctx, c, attempt.At, r)
+	}
+	if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
 		return 0
 	}
-	r := &result{}
+	if failure != nil {
+		attempt.Received = p.clock.Now()
+		for _, request := range requests {
+			p.board.File(request.Fail(failure, attempt))
+		}
+		p.board.FileHealth(c.Name, failure)
+		return r.pause()
+	}
 	var group errgroup.Group
 	group.SetLimit(concurrency)
 	for _, request := range requests {
@@ -159,31 +163,52 @@ func (p *Poller) round(ctx context.Context, c registry.Connection, questions []q
 	return r.pause()
 }
 
+// listen asks for the heartbeat of a connection and returns the time that questions may ask about. One request tells
+// whether the rest of the round is worth sending.
+func (p *Poller) listen(ctx context.Context, c registry.Connection, at time.Time, r *result) (time.Time, *metric.Failure) {
+	answer, err := p.send(ctx, c, c.Heartbeat.PromQL(), at)
+	if err != nil {
+		failure := metric.AsFailure(err)
+		r.failed(failure)
+		return at, failure
+	}
+	heard, failure := c.Heartbeat.Read(answer, at)
+	if failure != nil {
+		return at, failure
+	}
+	return heard, nil
+}
+
 // ask sends one request, unless an earlier one of the round was told to stop.
 func (p *Poller) ask(ctx context.Context, c registry.Connection, request query.Request, attempt query.Attempt, r *result) []query.Outcome {
 	if stop := r.stopped(); stop != nil {
 		attempt.Received = p.clock.Now()
 		return request.Fail(stop, attempt)
 	}
-	sent := p.clock.Now()
-	answer, err := c.Source.Query(ctx, request.PromQL, attempt.At)
+	answer, err := p.send(ctx, c, request.PromQL, attempt.At)
 	attempt.Received = p.clock.Now()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil: // we are stopping: that says nothing about Sysdig
+		return nil
+	case err != nil:
 		failure := metric.AsFailure(err)
-		if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
-			return nil
-		}
 		r.failed(failure)
-		p.metrics.request(c.Name, failure.Reason, attempt.Received.Sub(sent))
 		return request.Fail(failure, attempt)
 	}
 	r.answered()
-	p.metrics.request(c.Name, "", attempt.Received.Sub(sent))
 	return request.Read(answer, attempt, p.pods)
 }
 
-// QuestionTime is the time that a question is asked about: the newest 10-second point that every agent has delivered,
-// plus half a step.
-func QuestionTime(now time.Time, lag time.Duration) time.Time {
-	return now.Add(-lag).Truncate(gridStep).Add(halfStep)
+// send sends one query and counts it.
+func (p *Poller) send(ctx context.Context, c registry.Connection, promQL string, at time.Time) (sysdig.Answer, error) {
+	sent := p.clock.Now()
+	answer, err := c.Source.Query(ctx, promQL, at)
+	var reason metric.Reason
+	if err != nil {
+		reason = metric.AsFailure(err).Reason
+	}
+	if ctx.Err() == nil {
+		p.metrics.request(c.Name, reason, p.clock.Since(sent))
+	}
+	return answer, err
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -29,8 +28,16 @@ func (s *stage) tick() time.Time { return s.poller.Tick(s.t.Context()) }
 
 func (s *stage) wantRequests(want int) {
 	s.t.Helper()
-	if got := s.sysdig.RequestCount(); got != want {
+	if got := len(s.questions()); got != want {
 		s.t.Fatalf("at %s: %d requests, want %d", s.clk.Now().Sub(noon), got, want)
+	}
+}
+
+// wantSent counts heartbeats too.
+func (s *stage) wantSent(want int) {
+	s.t.Helper()
+	if got := s.sysdig.RequestCount(); got != want {
+		s.t.Fatalf("at %s: %d requests with heartbeats, want %d", s.clk.Now().Sub(noon), got, want)
 	}
 }
 
@@ -79,7 +86,7 @@ func TestEveryQuestionNamesItsTime(t *testing.T) {
 	s := ready(t)
 	s.bind("web")
 	s.tick()
-	if got, want := s.sysdig.Requests()[0].Time, fmt.Sprint(noon.Add(-25*time.Second).Unix()); got != want {
+	if got, want := s.questions()[0].Time, fmt.Sprint(noon.Add(-25*time.Second).Unix()); got != want {
 		t.Errorf("asked about %s, want %s", got, want)
 	}
 }
@@ -99,7 +106,7 @@ func TestANewBindingIsAskedAtOnceAndAlone(t *testing.T) {
 	s.wantReason(cores, metric.NoData)
 	s.wantValue(api, perPod)
 	s.wantValue(web, perPod)
-	for _, r := range s.sysdig.Requests()[1:] {
+	for _, r := range s.questions()[1:] {
 		if strings.Contains(r.Query, `"web"`) {
 			t.Errorf("asked again: %s", r.Query)
 		}
@@ -122,13 +129,13 @@ func TestARefusalStopsTheRestOfTheRound(t *testing.T) {
 	for status, reason := range map[int]metric.Reason{401: metric.Unauthorized, 403: metric.Unauthorized, 429: metric.RateLimited} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			s := ready(t)
-			s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: status})
+			s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: status, Query: "some_metric"})
 			var all []query.Definition
 			for i := range 40 {
 				all = append(all, s.bind(fmt.Sprintf("app-%d", i), metricNamed(fmt.Sprintf("some_metric_%d", i))))
 			}
 			s.tick()
-			if got := s.sysdig.RequestCount(); got > 8 {
+			if got := len(s.questions()); got > 8 {
 				t.Errorf("%d requests, want no more than were under way at a time", got)
 			}
 			for _, d := range all {
@@ -166,15 +173,15 @@ func TestRetryAfterSilencesTheConnection(t *testing.T) {
 	if next := s.tick(); next.After(noon.Add(time.Minute)) {
 		t.Errorf("next look at %s, want within a minute", next)
 	}
-	s.wantRequests(1)
+	s.wantSent(1)
 	s.run(2*time.Minute, func() {})
 	api := s.bind("api")
 	s.run(2*time.Minute+55*time.Second, func() { s.wantReason(web, metric.RateLimited) })
 	s.wantReason(api, metric.Pending)
-	s.wantRequests(1)
+	s.wantSent(1)
 	s.clk.Step(5 * time.Second)
 	s.tick()
-	s.wantRequests(2)
+	s.wantSent(3)
 	s.wantValue(web, perPod)
 }
 
@@ -186,12 +193,12 @@ func TestAnotherTokenIsTriedAtOnce(t *testing.T) {
 	s.tick()
 	s.clk.Step(5 * time.Second)
 	s.tick()
-	s.wantRequests(1)
+	s.wantSent(1)
 	s.connect(s.client(20 * time.Second))
 	s.tick()
 	s.wantValue(web, perPod)
 	s.tick()
-	s.wantRequests(2)
+	s.wantSent(3)
 }
 
 func TestAConnectionThatCannotBeUsedSaysWhy(t *testing.T) {
@@ -214,7 +221,7 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 	s := ready(t)
 	s.load("web", 1, perPod)
 	web := s.bind("web")
-	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Source: s.client(20 * time.Second)})
+	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: heartbeat(), Source: s.client(20 * time.Second)})
 	other := connection()
 	other.Name = "slow"
 	b := &v1alpha1.SysdigMetricBinding{}
@@ -225,13 +232,13 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 	s.registry.Put(query.Compile(b, other, query.Target{Resource: schema.GroupResource{Group: "apps", Resource: "deployments"}}))
 	slow := 0
 	s.run(4*time.Minute, func() {})
-	for _, r := range s.sysdig.Requests() {
+	for _, r := range s.questions() {
 		if strings.Contains(r.Query, "slow_metric") {
 			slow++
 		}
 	}
-	if slow != 1 || s.sysdig.RequestCount() != 10 {
-		t.Errorf("%d requests of the slow connection and %d in all, want 1 and 10", slow, s.sysdig.RequestCount())
+	if slow != 1 || len(s.questions()) != 10 {
+		t.Errorf("%d requests of the slow connection and %d in all, want 1 and 10", slow, len(s.questions()))
 	}
 	s.wantValue(web, perPod)
 }
@@ -270,6 +277,48 @@ func TestWindowsAreWholeInSpiteOfTheLag(t *testing.T) {
 	}
 }
 
+// TestALagThatIsLongerThanExpectedDelaysValuesAndLeavesThemWhole lets ingestion take longer than the connection says, with a newest
+// bucket that lacks half of the pods.
+func TestALagThatIsLongerThanExpectedDelaysValuesAndLeavesThemWhole(t *testing.T) {
+	for _, lag := range []time.Duration{35 * time.Second, 40 * time.Second, 55 * time.Second, 70 * time.Second} {
+		t.Run(lag.String(), func(t *testing.T) {
+			s := ready(t)
+			s.sysdig.Store().SetLag(lag)
+			s.sysdig.Store().SetPartialNewest(0.5)
+			s.load("web", 20, perPod)
+			web := s.bind("web", func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.GroupAggregation = v1alpha1.GroupSum })
+			for range 25 {
+				s.tick()
+				s.wantValue(web, 20*perPod)
+				s.clk.Step(interval + time.Second)
+			}
+		})
+	}
+}
+
+// TestAStopOfIngestionIsNoAbsenceOfData makes sure that spec.onNoData speaks of the workload only.
+func TestAStopOfIngestionIsNoAbsenceOfData(t *testing.T) {
+	s := ready(t)
+	s.load("web", 2, perPod)
+	zero := func(b *v1alpha1.SysdigMetricBinding) {
+		b.Spec.OnNoData = v1alpha1.OnNoData{Action: v1alpha1.NoDataValue, Value: "0"}
+	}
+	web, idle := s.bind("web", zero), s.bind("idle", zero)
+	s.run(time.Minute, func() { s.wantValue(web, perPod); s.wantValue(idle, 0) })
+	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultOldPoints})
+	s.run(10*time.Minute, func() {
+		if sample, _ := s.serve(web); sample != nil && sample.Value != perPod {
+			t.Fatalf("at %s the value is %v", s.clk.Now().Sub(noon), sample.Value)
+		}
+	})
+	s.wantReason(web, metric.Stale)
+	s.wantReason(idle, metric.Stale)
+	s.sysdig.ClearFault()
+	s.run(interval, func() {})
+	s.wantValue(web, perPod)
+	s.wantValue(idle, 0)
+}
+
 func TestQuestionTime(t *testing.T) {
 	tests := map[string]struct{ after, lag, want time.Duration }{
 		"on the grid":                    {0, 30 * time.Second, -25 * time.Second},
@@ -281,7 +330,7 @@ func TestQuestionTime(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := poller.QuestionTime(noon.Add(test.after), test.lag).Sub(noon); got != test.want {
+			if got := query.QuestionTime(noon.Add(test.after), test.lag).Sub(noon); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})

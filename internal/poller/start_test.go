@@ -34,7 +34,7 @@ func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
 
 	web := s.bind("web")
 	s.until("the first round", func() bool {
-		if s.sysdig.RequestCount() == 0 && s.clk.HasWaiters() {
+		if len(s.questions()) == 0 && s.clk.HasWaiters() {
 			s.clk.Step(10 * time.Millisecond)
 		}
 		_, failure := s.serve(web)
@@ -43,7 +43,7 @@ func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
 	s.wantRequests(1)
 	s.until("the loop waits", func() bool { return s.clk.HasWaiters() || ctx.Err() != nil })
 	s.clk.Step(interval)
-	s.until("the second round", func() bool { return s.sysdig.RequestCount() == 2 || ctx.Err() != nil })
+	s.until("the second round", func() bool { return len(s.questions()) == 2 || ctx.Err() != nil })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

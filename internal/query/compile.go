@@ -36,6 +36,10 @@ func Compile(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, targ
 	}
 	d.Question = question
 	d.Query = Plan([]Question{question})[0].PromQL
+	if len(d.Query) > maxQueryLength {
+		d.Refused = metric.Failf(metric.Rejected, "spec.source: the query has %d characters with what confines it, Sysdig takes at most %d; make it shorter", len(d.Query), maxQueryLength)
+		d.Query = ""
+	}
 	return d
 }
 

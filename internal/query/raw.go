@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -79,7 +80,12 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 }
 
 func rejectQuery(format string, args ...any) *metric.Failure {
-	return metric.Failf(metric.Rejected, "spec.source.promQL.query: %s", fmt.Sprintf(format, args...))
+	const longest = 400 // bytes: a query may have thousands, and a condition is read by people
+	reason := fmt.Sprintf(format, args...)
+	if len(reason) > longest {
+		reason = strings.ToValidUTF8(reason[:longest], "") + "…"
+	}
+	return metric.Failf(metric.Rejected, "spec.source.promQL.query: %s", reason)
 }
 
 // confiner rewrites a syntax tree and remembers the selectors it met. The first thing it can't confine is its failure.
@@ -178,10 +184,20 @@ func (c *confiner) confine(s *parser.VectorSelector) {
 	if s.Anchored || s.Smoothed {
 		c.refuse("%s: anchored and smoothed are not allowed", s)
 	}
+	if !named(s) {
+		c.refuse("%s: name one metric; a pattern of names cannot be dated", s)
+	}
 	s.LabelMatchers = append(slices.Clone(s.LabelMatchers), c.matchers...)
 	if text := s.String(); !slices.Contains(c.selectors, text) {
 		c.selectors = append(c.selectors, text)
 	}
+}
+
+// named tells whether a selector can only match series of one metric.
+func named(s *parser.VectorSelector) bool {
+	return s.Name != "" || slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool {
+		return m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && m.Value != ""
+	})
 }
 
 func (c *confiner) refuseShift(e parser.Expr, offset time.Duration, offsetExpr *parser.DurationExpr, at *int64, startOrEnd parser.ItemType) {

@@ -21,6 +21,8 @@ type Connection struct {
 	Name         string
 	Interval     time.Duration
 	IngestionLag time.Duration
+	// Heartbeat tells how far ingestion has come.
+	Heartbeat query.Heartbeat
 	// Source answers; nil when Refused says why the connection cannot be used.
 	Source  Source
 	Refused *metric.Failure
