@@ -87,8 +87,8 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if !urgent && r.Writes.Tokens() < float64(r.Writes.Burst())/2 {
 		return again, nil // only the shown value is newer: leave the room to those whose standing has changed
 	}
-	if wait := r.Writes.Reserve().Delay(); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
+	if err := r.Writes.Wait(ctx); err != nil {
+		return reconcile.Result{}, fmt.Errorf("waiting for a turn to write: %w", err)
 	}
 	before := b.DeepCopy()
 	b.Status = status

@@ -60,7 +60,7 @@ var refused = map[string]struct{ query, text string }{
 	"@ the end of a range":              {`sum(rate(x[1m] @ end()))`, "@"},
 	"@ of a subquery":                   {`max_over_time(sum(x)[5m:] @ 1609746000)`, "@"},
 	"a pattern of names":                {`sum({__name__=~".+"})`, "name one metric"},
-	"a name that is excluded":           {`sum({__name__!="x"})`, "name one metric"},
+	"a name that is excluded":           {`sum({__name__!="x",kube_pod_name="web-0"})`, "name one metric"},
 	"no name at all":                    {`sum({kube_pod_name="web-0"})`, "name one metric"},
 	"a constant vector":                 {`vector(0)`, "unknown function"},
 	"a constant as fallback":            {`sum(x) or vector(0)`, "unknown function"},

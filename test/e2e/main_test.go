@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
@@ -19,6 +23,8 @@ var theStage *stage.Stage
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	// The tests wait for points and polls, not for the processor.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)

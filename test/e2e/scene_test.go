@@ -32,6 +32,8 @@ import (
 const (
 	token      = "11111111-2222-3333-4444-555555555555"
 	metricName = "net.http.request.count"
+	// history is how far back the points of a scene reach: longer than any window in use.
+	history = 3 * time.Minute
 )
 
 // scene is a namespace with a Sysdig and a connection of its own.
@@ -62,7 +64,10 @@ func newScene(t *testing.T, s *stage.Stage, namespace, connection string) *scene
 		t.Fatal(err)
 	}
 	t.Cleanup(c.sysdig.Close)
-	c.load = sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, time.Now())
+	c.load = sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, time.Now().Add(-history), sysdigtest.Workload{
+		Cluster: "e2e", Namespace: "kube-system", Kind: "daemonset", Name: "heart",
+		Pods: func() []string { return []string{"heart-0"} }, RPS: func() float64 { return 0 },
+	})
 	go func() { _ = c.load.Run(t.Context()) }()
 	if namespace != "default" {
 		c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
@@ -81,16 +86,26 @@ func (c *scene) create(o client.Object) {
 	}
 }
 
-// attach gives a workload to the load: its ready pods share what it is told.
-func (c *scene) attach(name string, rps float64) *workload {
+// attach gives a workload to the load: its ready pods share what it is told, as if they always had.
+func (c *scene) attach(name string, replicas int, rps float64) *workload {
+	c.t.Helper()
+	c.eventually(30*time.Second, "pods of "+name, func(context.Context) error {
+		if got := len(c.readyPods(name)); got != replicas {
+			return fmt.Errorf("%d are ready, want %d", got, replicas)
+		}
+		return nil
+	})
 	w := &workload{name: name}
 	w.setRPS(rps)
-	c.load.Add(sysdigtest.Workload{
+	load := sysdigtest.Workload{
 		Cluster: "e2e", Namespace: c.namespace, Kind: "deployment", Name: name,
 		Pods:   func() []string { return c.readyPods(name) },
 		RPS:    func() float64 { return math.Float64frombits(w.rps.Load()) },
 		Silent: w.silent.Load,
-	})
+	}
+	now := time.Now()
+	sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, now.Add(-history), load).Step(now)
+	c.load.Add(load)
 	return w
 }
 
@@ -129,7 +144,7 @@ func (c *scene) deploy(name string, replicas int32, rps float64) *workload {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
 		Spec:       corev1.ServiceSpec{Selector: selector, Ports: []corev1.ServicePort{{Port: 80}}},
 	})
-	return c.attach(name, rps)
+	return c.attach(name, int(replicas), rps)
 }
 
 // bind makes a binding for a Service of the same name; change may edit it before.

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,18 +19,17 @@ import (
 func TestStory(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "default", "default")
-	flask := c.attach("flask", 20)
 	applySamples(t, c)
-	c.eventuallyReplicas(10*time.Second, "flask", 2, 2)
+	flask := c.attach("flask", 2, 20)
 	if got := c.eventuallyServed(time.Minute, c.servicePath("flask")); got.DescribedObject.Kind != "Service" {
 		t.Errorf("the value describes %+v", got.DescribedObject)
 	}
 
 	flask.setRPS(800)
 	c.eventuallyReplicas(2*time.Minute, "flask", 7, 9)
-	c.eventually(time.Minute, "80 s of load", settled(c, "flask", 7, 9, 20*time.Second))
+	c.eventually(3*time.Minute, "the load settles", settled(c, "flask", 7, 9, 20*time.Second))
 	c.alwaysReplicas(time.Minute, "flask", 7, 9)
-	checkSteadyReads(t, c)
+	c.eventually(time.Minute, "reads of the settled load", func(ctx context.Context) error { return checkSteadyReads(ctx, c) })
 
 	flask.setRPS(0)
 	c.eventuallyReplicas(2*time.Minute, "flask", 2, 2)
@@ -67,9 +67,11 @@ func settled(c *scene, name string, lowest, highest int32, during time.Duration)
 	}
 }
 
-// checkSteadyReads compares what the API answers with what the stand-in was told, in both versions.
-func checkSteadyReads(t *testing.T, c *scene) {
-	t.Helper()
+// checkSteadyReads compares what the API answers with what the stand-in was told, in both versions. It holds as soon as
+// the replicas have been the same for a whole window.
+func checkSteadyReads(ctx context.Context, c *scene) error {
+	var problems []error
+	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	perPod := 800 / float64(c.replicas("flask"))
 	for path, want := range map[string]struct {
 		kind, name string
@@ -80,26 +82,27 @@ func checkSteadyReads(t *testing.T, c *scene) {
 		"metrics/" + metricName:                {"Namespace", "default", 800},
 	} {
 		for _, version := range []string{"v1beta1", "v1beta2"} {
-			got, err := c.read(t.Context(), "/apis/custom.metrics.k8s.io/"+version+"/namespaces/default/"+path)
+			got, err := c.read(ctx, "/apis/custom.metrics.k8s.io/"+version+"/namespaces/default/"+path)
 			if err != nil {
-				t.Error(err)
+				complain("%w", err)
 				continue
 			}
 			if got.DescribedObject.Kind != want.kind || got.DescribedObject.Name != want.name {
-				t.Errorf("%s %s describes %+v", version, path, got.DescribedObject)
+				complain("%s %s describes %+v", version, path, got.DescribedObject)
 			}
 			if value := float64(got.Value.MilliValue()) / 1000; value < want.value-0.001 || value > want.value+0.001 {
-				t.Errorf("%s %s is %v, want %v", version, path, value, want.value)
+				complain("%s %s is %v, want %v", version, path, value, want.value)
 			}
 			if got.Value.Format != resource.DecimalSI {
-				t.Errorf("%s %s has the format %s", version, path, got.Value.Format)
+				complain("%s %s has the format %s", version, path, got.Value.Format)
 			}
 			if age := time.Since(got.Timestamp.Time); age < 0 || age > 2*time.Minute || got.Timestamp.Unix()%10 != 0 {
-				t.Errorf("%s %s has the time %v, which is %v ago and not that of a point", version, path, got.Timestamp, age)
+				complain("%s %s has the time %v, which is %v ago and not that of a point", version, path, got.Timestamp, age)
 			}
 			if got.WindowSeconds == nil || *got.WindowSeconds != 30 {
-				t.Errorf("%s %s has the window %v", version, path, got.WindowSeconds)
+				complain("%s %s has the window %v", version, path, got.WindowSeconds)
 			}
 		}
 	}
+	return errors.Join(problems...)
 }

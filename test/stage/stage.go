@@ -38,6 +38,8 @@ type Options struct {
 	Cluster cluster.Options
 	// Race builds the operator with the race detector.
 	Race bool
+	// NoOperator leaves the operator out: somebody else will serve on Port.
+	NoOperator bool
 	// Log receives progress, one line a write.
 	Log io.Writer
 }
@@ -77,20 +79,27 @@ func Start(ctx context.Context, o Options) (*Stage, error) {
 	return s, nil
 }
 
-// build builds the operator with the Go tool. The build cache makes it quick from the second time on.
+// build finds the module and builds the operator.
 func (s *Stage) build(ctx context.Context) error {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return fmt.Errorf("looking for the module: %w", err)
 	}
 	s.Root = filepath.Dir(strings.TrimSpace(string(mod)))
+	s.binary, err = s.Build(ctx, name)
+	return err
+}
+
+// Build builds a program of cmd with the Go tool and returns its path. The build cache makes it quick from the second
+// time on.
+func (s *Stage) Build(ctx context.Context, command string) (path string, err error) {
 	flavour, args := "plain", []string{"build", "-trimpath"}
 	if s.options.Race {
 		flavour, args = "race", append(args, "-race")
 	}
-	s.binary = filepath.Join(s.Root, "bin", "stage", flavour, name)
-	fmt.Fprintf(s.options.Log, "building the operator (%s)\n", flavour)
-	return s.goBuild(ctx, append(args, "-o", s.binary, "./cmd/"+name))
+	path = filepath.Join(s.Root, "bin", "stage", flavour, command)
+	fmt.Fprintf(s.options.Log, "building %s (%s; a few minutes the first time)\n", command, flavour)
+	return path, s.goBuild(ctx, append(args, "-o", path, "./cmd/"+command))
 }
 
 func (s *Stage) goBuild(ctx context.Context, args []string) error {
@@ -127,8 +136,14 @@ func (s *Stage) install(ctx context.Context) error {
 	if s.kubeconfig, err = s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name); err != nil {
 		return err
 	}
+	if s.options.NoOperator {
+		return nil
+	}
 	return s.StartOperator(ctx)
 }
+
+// Port is where the APIServices find the aggregated API on this machine.
+func (s *Stage) Port() int { return s.ports[0] }
 
 // StartOperator starts the operator and waits until it is ready and both APIServices are available.
 func (s *Stage) StartOperator(ctx context.Context) error {

@@ -1,0 +1,95 @@
+# make help shows what there is. Every check is a pair: verify-X tells, update-X mends.
+
+GO            ?= go
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE         ?= ghcr.io/sysdig-metrics/sysdig-metrics-operator:$(VERSION)
+CONTAINER     ?= docker
+# In CI each fuzz target runs for 30 s.
+FUZZTIME      ?= $(if $(CI),30s,5s)
+CONTROLLER_GEN = $(GO) tool -modfile=tools/go.mod controller-gen
+GOLANGCI_LINT  = $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+LDFLAGS        = -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: binaries ## Play the flask story on a real control plane. KEEP=1 leaves it running.
+	$(GO) run ./test/demo $(if $(KEEP),--keep)
+
+.PHONY: demo-stop
+demo-stop: ## End what make demo KEEP=1 left running.
+	$(GO) run ./test/demo --stop
+
+##@ Test
+
+.PHONY: test
+test: verify unit ## Run every check and every test.
+	$(MAKE) --no-print-directory -j2 e2e fuzz
+
+.PHONY: unit
+unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
+	$(GO) test -race $(shell $(GO) list ./... | grep -v /test/e2e)
+
+.PHONY: e2e
+e2e: binaries ## Play the end-to-end stories on a real control plane.
+	$(GO) test -race -count=1 -timeout=30m ./test/e2e
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME.
+	@./hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
+	$(GO) run ./test/bench
+
+.PHONY: binaries
+binaries: ## Build the control plane of the tests, once per version, into the user's cache folder.
+	@$(GO) run ./test/cluster/build
+
+##@ Develop
+
+.PHONY: build
+build: ## Build the operator into bin/.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/sysdig-metrics-operator ./cmd/sysdig-metrics-operator
+
+.PHONY: image
+image: ## Build the container image.
+	$(CONTAINER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: verify
+verify: verify-generated verify-tidy verify-lint verify-docs ## Run every check.
+
+.PHONY: update
+update: update-generated update-tidy update-lint update-docs ## Mend what the checks can mend.
+
+.PHONY: verify-generated update-generated
+verify-generated: ## Check that generated code and manifests are up to date.
+	@./hack/verify-generated.sh
+update-generated: ## Generate deepcopy functions, CRDs and roles.
+	$(CONTROLLER_GEN) object paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=sysdig-metrics-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac
+
+.PHONY: verify-tidy update-tidy
+verify-tidy: ## Check go.mod and go.sum.
+	@$(GO) mod tidy -diff || { echo 'Run "make update-tidy".'; exit 1; }
+update-tidy: ## Tidy go.mod and go.sum.
+	$(GO) mod tidy
+
+.PHONY: verify-lint update-lint
+verify-lint: ## Lint.
+	@$(GOLANGCI_LINT) run ./... || { echo 'Run "make update-lint" and mend the rest by hand.'; exit 1; }
+update-lint: ## Format, and mend what the linters can mend.
+	$(GOLANGCI_LINT) run --fix ./...
+
+.PHONY: verify-docs update-docs
+verify-docs: ## Check the links of the docs and the vocabulary in them.
+	$(GO) test ./docs/...
+update-docs: ## Write the golden files of what users see.
+	$(GO) test -race -count=1 -timeout=30m ./test/e2e -run TestWords -update

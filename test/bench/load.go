@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// readDeadline is how long one read may take.
+const readDeadline = 10 * time.Second
+
+// load reads from one server over connections that stay. It does no more than needed, because it shares the machine
+// with the server.
+type load struct {
+	requests [][]byte // in random order
+	tls      *tls.Config
+	conns    []*conn
+}
+
+// conn is one connection. next is its place in the requests.
+type conn struct {
+	tls  *tls.Conn
+	in   *bufio.Reader
+	next int
+}
+
+// requests are reads of all definitions, each by the object's name.
+func requests(all []query.Definition, order []int) [][]byte {
+	written := make([][]byte, len(order))
+	for i, n := range order {
+		path := all[n].Claim.Path("v1beta2")
+		written[i] = []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n")
+	}
+	return written
+}
+
+func newLoad(roots *x509.CertPool, requests [][]byte) *load {
+	return &load{requests: requests, tls: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS13}}
+}
+
+// connect opens n connections as soon as the server accepts them. Each starts elsewhere in the requests.
+func (l *load) connect(ctx context.Context, address string, n int) error {
+	dialer := &tls.Dialer{Config: l.tls}
+	for len(l.conns) < n {
+		opened, err := dialer.DialContext(ctx, "tcp", address)
+		var refused *net.OpError
+		if errors.As(err, &refused) && refused.Op == "dial" && ctx.Err() == nil { // not listening yet
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("connecting to %s: %w", address, err)
+		}
+		c, ok := opened.(*tls.Conn)
+		if !ok {
+			return errors.Join(fmt.Errorf("%s does not speak TLS", address), opened.Close())
+		}
+		l.conns = append(l.conns, &conn{tls: c, in: bufio.NewReader(c), next: len(l.conns) * len(l.requests) / n})
+	}
+	return nil
+}
+
+func (l *load) close() {
+	for _, c := range l.conns {
+		_ = c.tls.Close() // The server may have closed it already.
+	}
+}
+
+// run reads for a while over all connections at once and returns how many reads were answered.
+func (l *load) run(ctx context.Context, window time.Duration) (reads int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, window)
+	defer cancel()
+	counts := make([]int, len(l.conns))
+	group := &errgroup.Group{}
+	for i, c := range l.conns {
+		group.Go(func() error {
+			if err := c.tls.SetDeadline(time.Now().Add(window + readDeadline)); err != nil {
+				return fmt.Errorf("setting a deadline: %w", err)
+			}
+			for ctx.Err() == nil {
+				if err := c.read(l.requests[c.next], io.Discard); err != nil {
+					return err
+				}
+				c.next = (c.next + 1) % len(l.requests)
+				counts[i]++
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	for _, count := range counts {
+		reads += count
+	}
+	return reads, err
+}
+
+// read sends a request and copies the body of its answer.
+func (c *conn) read(request []byte, body io.Writer) error {
+	if _, err := c.tls.Write(request); err != nil {
+		return fmt.Errorf("sending a read: %w", err)
+	}
+	response, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return fmt.Errorf("the answer to a read: %w", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // It was read to its end.
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
+		return fmt.Errorf("a read was answered %s: %s", response.Status, text)
+	}
+	if _, err := io.Copy(body, response.Body); err != nil {
+		return fmt.Errorf("the answer to a read: %w", err)
+	}
+	return nil
+}
+
+// verify checks what a connection is answered to the first requests, which are reads of the bindings of these numbers.
+func (l *load) verify(c *conn, numbers []int) error {
+	if err := c.tls.SetDeadline(time.Now().Add(readDeadline)); err != nil {
+		return fmt.Errorf("setting a deadline: %w", err)
+	}
+	for i, n := range numbers {
+		var body bytes.Buffer
+		if err := c.read(l.requests[i], &body); err != nil {
+			return err
+		}
+		var list custommetrics.MetricValueList
+		if err := json.Unmarshal(body.Bytes(), &list); err != nil {
+			return fmt.Errorf("what %q was answered: %w", l.requests[i], err)
+		}
+		if len(list.Items) != 1 || list.Items[0].Value.AsApproximateFloat64() != valueOf(n) {
+			return fmt.Errorf("%q was answered %+v, want %v", l.requests[i], list.Items, valueOf(n))
+		}
+	}
+	return nil
+}
