@@ -21,7 +21,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run returns the exit code: 0 after a signal or for help, 2 for wrong flags, 1 for everything else.
 func run(args []string) int {
 	o, err := options.Parse(args, func(flags string) {
-		fmt.Fprintf(os.Stdout, "sysdig-metrics-operator %s serves Sysdig Monitor metrics to HorizontalPodAutoscalers.\n\nFlags:\n%s", version, flags)
+		_, _ = fmt.Fprintf(os.Stdout, "sysdig-metrics-operator %s serves Sysdig Monitor metrics to HorizontalPodAutoscalers.\n\nFlags:\n%s", version, flags)
 	})
 	if errors.Is(err, pflag.ErrHelp) {
 		return 0

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -26,7 +27,7 @@ func shapeOf(t *testing.T, promQL string) string {
 		if s, ok := node.(*parser.VectorSelector); ok {
 			s.LabelMatchers = slices.Clone(s.LabelMatchers)
 			for i, m := range s.LabelMatchers {
-				if m.Name != labels.MetricName {
+				if m.Name != model.MetricNameLabel {
 					s.LabelMatchers[i] = labels.MustNewMatcher(m.Type, m.Name, "")
 				}
 			}

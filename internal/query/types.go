@@ -13,13 +13,13 @@ import (
 type Grain string
 
 const (
-	// ByWorkload: one row per namespace, workload type and workload.
+	// ByWorkload has one row per namespace, workload type and workload.
 	ByWorkload Grain = "Workload"
-	// ByPod: one row per namespace and pod.
+	// ByPod has one row per namespace and pod.
 	ByPod Grain = "Pod"
-	// ByNamespace: one row per namespace.
+	// ByNamespace has one row per namespace.
 	ByNamespace Grain = "Namespace"
-	// Raw: whatever the PromQL returns, one row per value of the object label.
+	// Raw is whatever the PromQL returns, one row per value of the object label.
 	Raw Grain = "Raw"
 )
 

@@ -106,7 +106,7 @@ func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 	if err != nil {
 		return Answer{}, c.transportFailure(err)
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // nothing depends on it
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 		return Answer{}, statusFailure(response.StatusCode, response.Header, body, c.redact)

@@ -36,12 +36,12 @@ func statusFailure(status int, header http.Header, body []byte, redact func(stri
 }
 
 func statusReason(status int) metric.Reason {
-	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return metric.Unauthorized
-	case status == http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return metric.RateLimited
-	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return metric.Rejected
 	default:
 		return metric.Unavailable

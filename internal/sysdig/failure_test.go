@@ -70,7 +70,6 @@ func TestTheStatusDecidesTheReason(t *testing.T) {
 
 func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
 	s := serve(t, sysdigtest.Options{})
-	client := connect(t, s)
 	for sent, want := range map[string]time.Duration{
 		"": 0, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "1": time.Second, "120": 2 * time.Minute,
 		"14400": 4 * time.Hour, "14401": 4 * time.Hour, "9223372036854775807": 4 * time.Hour,
@@ -79,7 +78,7 @@ func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
 			w.Header().Set("Retry-After", sent)
 			w.WriteHeader(http.StatusTooManyRequests)
 		}))
-		client = connect(t, s, func(c *sysdig.Config) { c.QueryURL, _ = url.Parse(s.URL + "/retry" + sent + "/") })
+		client := connect(t, s, func(c *sysdig.Config) { c.QueryURL, _ = url.Parse(s.URL + "/retry" + sent + "/") })
 		_, err := client.Query(t.Context(), "x", noon)
 		if f := wantFailure(t, err, metric.RateLimited); f.RetryAfter != want {
 			t.Errorf("%q: %s, want %s", sent, f.RetryAfter, want)

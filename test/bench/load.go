@@ -120,7 +120,7 @@ func (c *conn) read(request []byte, body io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the answer to a read: %w", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // It was read to its end.
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
 		return fmt.Errorf("a read was answered %s: %s", response.Status, text)

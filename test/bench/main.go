@@ -19,8 +19,8 @@ const serveCommand = "serve"
 
 // plan is how much is measured.
 type plan struct {
-	pairs       int // rounds in which each server has a window
-	window      time.Duration // of one half of a pair
+	pairs       int           // rounds in which each server has a window
+	window      time.Duration // of one server in one round
 	connections int
 	rounds      int // of everything inside the process
 	benchtime   time.Duration
@@ -28,7 +28,7 @@ type plan struct {
 }
 
 func fullPlan() plan {
-	return plan{pairs: 15, window: 3 * time.Second, connections: 8, rounds: 5, benchtime: 400 * time.Millisecond, deadline: 10 * time.Minute}
+	return plan{pairs: 15, window: 2500 * time.Millisecond, connections: 8, rounds: 5, benchtime: 400 * time.Millisecond, deadline: 10 * time.Minute}
 }
 
 func quickPlan() plan {

@@ -124,7 +124,7 @@ func (b Binaries) build(ctx context.Context, log io.Writer, what string, t targe
 	defer stop()
 
 	tmp := b.Path(t.component) + ".tmp"
-	defer os.Remove(tmp) //nolint:errcheck // It is gone already when all went well.
+	defer os.Remove(tmp) // It is gone already when all went well.
 	if _, err := goCommand(ctx, t.module, "build", "-trimpath", "-ldflags", t.ldflags, "-o", tmp, t.pkg); err != nil {
 		return fmt.Errorf("build %s: %w", t.component, err)
 	}

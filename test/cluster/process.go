@@ -127,7 +127,7 @@ func (l *launcher) start(c Component, path string, args, env []string, logFile s
 	if err != nil {
 		return nil, fmt.Errorf("create the log of %s: %w", c, err)
 	}
-	defer log.Close() //nolint:errcheck // The child has its own descriptor.
+	defer log.Close() // The child has its own descriptor.
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Env = filepath.Dir(logFile), env
 	cmd.Stdout, cmd.Stderr = log, log // Files, not pipes: a detached child keeps them.

@@ -45,7 +45,7 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // Nothing depends on it.
+	defer response.Body.Close() // Nothing depends on it.
 	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", url, err)

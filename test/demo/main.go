@@ -15,12 +15,16 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 // stopTimeout bounds the end of all processes; those that still run are killed then.
 const stopTimeout = 30 * time.Second
 
 func main() {
+	ctrl.SetLogger(logr.Discard()) // The client asks for one; the table is the log.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // A second signal ends this process at once.
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

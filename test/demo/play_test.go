@@ -50,8 +50,8 @@ func TestTheStoryHolds(t *testing.T) {
 		if load.replicas != 8 || load.value != 100 || load.settled != 20*time.Second || load.took != 80*time.Second {
 			t.Errorf("the load ended as %+v", load)
 		}
-		// The phases last 60, 80 and 20 s, so they have 13, 17 and 5 rows, and the second has two headers.
-		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 5 || rows != 13+17+5+2*headers+2*3 {
+		// The phases last 50, 80 and 10 s, so they have 11, 17 and 3 rows, and the second has two headers.
+		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 4 || rows != 11+17+3+2*headers+2*3 {
 			t.Errorf("%d lines and %d headers:\n%s", rows, headers, out.String())
 		}
 	})
@@ -63,7 +63,7 @@ func TestTheStoryEndsWithAPhaseThatDoesNotHold(t *testing.T) {
 		results int
 		want    string
 	}{
-		"late":    {fakeCluster{stuck: true}, 1, "phase load: it did not hold within 5m0s: 2 replicas are asked for and 2 are ready, want 7 to 9 for 1m0s"},
+		"late":    {fakeCluster{stuck: true}, 1, "phase load: it did not hold within 6m0s: 2 replicas are asked for and 2 are ready, want 7 to 9 for 1m0s"},
 		"crashed": {fakeCluster{failure: errors.New("the operator ended")}, 0, "phase steady: the operator ended"},
 	} {
 		t.Run(name, func(t *testing.T) {

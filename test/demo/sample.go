@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -127,7 +128,16 @@ func (o *observer) lastEvent(ctx context.Context, now time.Time) (*event, error)
 		return nil, nil
 	}
 	last := slices.MaxFunc(events, func(a, b corev1.Event) int { return timeOf(a).Compare(timeOf(b)) })
-	return &event{age: now.Sub(timeOf(last)), text: last.Reason + ": " + last.Message}, nil
+	return &event{age: now.Sub(timeOf(last)), text: words(last.Reason, last.Message)}, nil
+}
+
+// words makes the message of an event shorter; a change of size speaks for itself.
+func words(reason, message string) string {
+	message = strings.TrimPrefix(message, "(combined from similar events): ")
+	if reason == "SuccessfulRescale" {
+		return message
+	}
+	return reason + ": " + message
 }
 
 // timeOf is when an event happened last, in whichever of the two forms it was recorded.

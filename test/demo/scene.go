@@ -16,8 +16,16 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
-// quotedLines is how much of the operator's log a failure quotes.
-const quotedLines = 30
+const (
+	// syncPeriod is how often the HPA looks at the metric.
+	syncPeriod = 5 * time.Second
+	// patience is how long the HPA waits before it scales down. A pod that left counts in the average until it has left
+	// the window of a minute; with less patience than window, interval, lag and sync period, the HPA would scale down
+	// twice for the same reason. Kubernetes' own default of 5 minutes is long enough; this is shorter for the demo.
+	patience = 80 * time.Second
+	// quotedLines is how much of the operator's log a failure quotes.
+	quotedLines = 30
+)
 
 // scene is a control plane with the operator, the stand-in and the samples.
 type scene struct {
@@ -32,7 +40,7 @@ func setScene(ctx context.Context, dir string, log io.Writer) (*scene, error) {
 	s, err := stage.Start(ctx, stage.Options{
 		Cluster: cluster.Options{
 			Dir: dir, Detach: dir != "",
-			HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second,
+			HPASyncPeriod: syncPeriod, HPADownscaleStabilization: patience,
 		},
 		Log: log,
 	})

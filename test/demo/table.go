@@ -12,12 +12,12 @@ const (
 	// none stands for what is not known.
 	none = "-"
 	// eventWidth keeps a row within 120 columns.
-	eventWidth = 60
+	eventWidth = 57
 )
 
 // header is printed above rows, again and again.
 func header() string {
-	return fmt.Sprintf(rowFormat, "", "", "req/s", "per pod", "", "cur/target", "set/ready", "") +
+	return strings.TrimRight(fmt.Sprintf(rowFormat, "", "", "req/s", "per pod", "", "cur/target", "set/ready", ""), " \n") + "\n" +
 		fmt.Sprintf(rowFormat, "TIME", "PHASE", "LOAD", "METRIC", "AGE", "HPA", "REPLICAS", "LAST EVENT OF THE HPA")
 }
 
@@ -39,7 +39,7 @@ func row(elapsed time.Duration, p phase, s sample) string {
 		text = shorten("error: "+s.err.Error(), eventWidth)
 		replicas, hpa = none, none
 	case s.event != nil:
-		text = shorten(seconds(s.event.age)+" ago "+s.event.text, eventWidth)
+		text = shorten(seconds(s.event.age)+" ago: "+s.event.text, eventWidth)
 	}
 	return fmt.Sprintf(rowFormat, minutes(elapsed), p.name, number(p.rps), value, age, hpa, replicas, text)
 }
@@ -50,8 +50,8 @@ func announce(p phase) string {
 	if p.lowest == p.highest {
 		replicas = fmt.Sprintf("%d replicas", p.lowest)
 	}
-	return fmt.Sprintf("\n%s: %s requests/s; flask is to settle at %s and to stay there for %s, within %s\n",
-		p.name, number(p.rps), replicas, minutes(p.hold), minutes(p.deadline))
+	return fmt.Sprintf("\n%s: %s requests/s; flask is to settle at %s and to stay there for %s, all within %s\n",
+		p.name, number(p.rps), replicas, seconds(p.hold), seconds(p.deadline))
 }
 
 // summary is the table of the phases and what they show.

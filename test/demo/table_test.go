@@ -14,17 +14,17 @@ func TestTable(t *testing.T) {
 		row(5*time.Second, story()[0], sample{desired: 2, hpa: target{wanted: 100}}) +
 		row(125*time.Second, load, sample{
 			metric: &reading{value: 312.345, age: 12400 * time.Millisecond}, hpa: target{current: new(290.05), wanted: 100},
-			desired: 4, ready: 2, event: &event{age: 3 * time.Second, text: "SuccessfulRescale: New size: 4;\nreason"},
+			desired: 4, ready: 2, event: &event{age: 3 * time.Second, text: "New size: 4;\nreason: much"},
 		}) +
 		row(time.Hour, load, sample{metric: &reading{}, desired: 10, ready: 10, event: &event{text: long}}) +
 		row(time.Hour, load, sample{err: errors.New("no answer")})
 	want := `
-                  req/s   per pod         cur/target  set/ready
- TIME  PHASE       LOAD    METRIC   AGE          HPA   REPLICAS  LAST EVENT OF THE HPA
- 0:05  steady        20         -     -        -/100        2/0  -
- 2:05  load         800     312.3   12s    290.1/100        4/2  3s ago SuccessfulRescale: New size: 4; reason
-60:00  load         800       0.0    0s          -/0      10/10  0s ago much to tell much to tell much to tell much to tell …
-60:00  load         800         -     -            -          -  error: no answer
+                req/s   per pod         cur/target  set/ready
+ TIME  PHASE     LOAD    METRIC   AGE          HPA   REPLICAS  LAST EVENT OF THE HPA
+ 0:05  steady      20         -     -        -/100        2/0  -
+ 2:05  load       800     312.3   12s    290.1/100        4/2  3s ago: New size: 4; reason: much
+60:00  load       800       0.0    0s          -/0      10/10  0s ago: much to tell much to tell much to tell much to t…
+60:00  load       800         -     -            -          -  error: no answer
 `
 	compare(t, got, want)
 	for line := range strings.Lines(got) {
@@ -41,11 +41,11 @@ func TestAnnouncement(t *testing.T) {
 	}
 	compare(t, got.String(), `
 
-steady: 20 requests/s; flask is to settle at 2 replicas and to stay there for 1:00, within 3:00
+steady: 20 requests/s; flask is to settle at 2 replicas and to stay there for 50s, all within 180s
 
-load: 800 requests/s; flask is to settle at 7 to 9 replicas and to stay there for 1:00, within 5:00
+load: 800 requests/s; flask is to settle at 7 to 9 replicas and to stay there for 60s, all within 360s
 
-idle: 0 requests/s; flask is to settle at 2 replicas and to stay there for 0:20, within 4:00
+idle: 0 requests/s; flask is to settle at 2 replicas and to stay there for 10s, all within 300s
 `)
 }
 
@@ -65,6 +65,18 @@ func TestSummary(t *testing.T) {
 Replicas of flask: 2 → 8 → 2, by the HorizontalPodAutoscaler of a real kube-controller-manager,
 driven by the Sysdig metric net.http.request.count of the Service flask.
 `)
+}
+
+func TestWordsOfAnEvent(t *testing.T) {
+	for _, c := range [][3]string{
+		{"SuccessfulRescale", "New size: 8; reason: x", "New size: 8; reason: x"},
+		{"SuccessfulRescale", "(combined from similar events): New size: 8", "New size: 8"},
+		{"FailedGetObjectMetric", "unable", "FailedGetObjectMetric: unable"},
+	} {
+		if got := words(c[0], c[1]); got != c[2] {
+			t.Errorf("%q: %q becomes %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
 }
 
 func TestTourHasSixCommands(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -124,7 +125,7 @@ func (s *Server) metricMetadata(c *call) answer {
 	v := s.viewOf(c)
 	names := map[string]struct{}{}
 	for _, sel := range v.match(v.oldest, v.newest, nil) {
-		names[sel.lset.Get(labels.MetricName)] = struct{}{}
+		names[sel.lset.Get(model.MetricNameLabel)] = struct{}{}
 	}
 	wanted := c.params.Get("metric")
 	data := map[string][]Metadata{}

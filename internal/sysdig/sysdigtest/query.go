@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -188,13 +189,13 @@ func (v view) metricNames(expr parser.Expr) int {
 			return nil
 		}
 		for _, m := range sel.LabelMatchers {
-			if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 				names[m.Value] = struct{}{}
 				return nil
 			}
 		}
 		for _, found := range v.match(v.oldest, v.newest, sel.LabelMatchers) {
-			names[found.lset.Get(labels.MetricName)] = struct{}{}
+			names[found.lset.Get(model.MetricNameLabel)] = struct{}{}
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"k8s.io/utils/clock"
@@ -126,7 +127,7 @@ func (s *Store) append(lset labels.Labels, points ...point) {
 	if !ok {
 		ser = &series{lset: lset, key: key, pod: lset.Get(LabelPod)}
 		s.byKey[key] = ser
-		name := lset.Get(labels.MetricName)
+		name := lset.Get(model.MetricNameLabel)
 		s.byName[name] = append(s.byName[name], ser)
 	}
 	for _, p := range points {

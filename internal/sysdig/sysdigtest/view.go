@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -81,7 +82,7 @@ func (v view) match(mint, maxt int64, matchers []*labels.Matcher) []selected {
 
 // names returns the metric names that the matchers on __name__ allow, sorted. The caller holds the lock.
 func (s *Store) names(matchers []*labels.Matcher) []string {
-	onName := slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool { return m.Name != labels.MetricName })
+	onName := slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool { return m.Name != model.MetricNameLabel })
 	for _, m := range onName {
 		if m.Type == labels.MatchEqual {
 			return []string{m.Value}

@@ -1,0 +1,142 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+var now = time.Date(2033, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func binding() *v1alpha1.SysdigMetricBinding {
+	return &v1alpha1.SysdigMetricBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Generation: 3}}
+}
+
+func standing(change func(*registry.Standing)) registry.Standing {
+	s := registry.Standing{Definition: query.Definition{
+		Claim:  metric.NamespaceClaim("shop", "web"),
+		Object: metric.Object{Kind: "Namespace", NamespacedName: types.NamespacedName{Name: "shop"}},
+		Query:  "sum(x)",
+	}}
+	change(&s)
+	return s
+}
+
+func TestConditions(t *testing.T) {
+	sample := &metric.Sample{Value: 12.5, Milli: 12_500, Time: now.Add(-40 * time.Second), Received: now}
+	tests := map[string]struct {
+		standing        registry.Standing
+		accepted, ready string // reasons, with a leading - for False
+		message         string
+		value           string
+	}{
+		"a fresh sample is served": {
+			standing: standing(func(s *registry.Standing) { s.Sample = sample }),
+			accepted: "Accepted", ready: "Serving", message: "a fresh value is served", value: "12500m",
+		},
+		"a fresh sample is served although the newest attempt failed": {
+			standing: standing(func(s *registry.Standing) {
+				s.Sample, s.Failure, s.Until = sample, metric.Failf(metric.Unavailable, "HTTP 500"), now.Add(time.Minute)
+			}),
+			accepted: "Accepted", ready: "Serving", message: "served until 05:07:07, but the newest attempt failed: Unavailable: HTTP 500", value: "12500m",
+		},
+		"a failure is told with what the HPA does": {
+			standing: standing(func(s *registry.Standing) { s.Failure = metric.Failf(metric.Unauthorized, "HTTP 401") }),
+			accepted: "Accepted", ready: "-Unauthorized", message: "HTTP 401; reads answer an error, so HPAs leave the replicas alone",
+		},
+		"a refused binding is not accepted": {
+			standing: standing(func(s *registry.Standing) {
+				s.Failure = metric.Failf(metric.Rejected, "spec.maxAge: too short")
+				s.Definition.Refused = s.Failure
+			}),
+			accepted: "-Rejected", ready: "-Rejected", message: "spec.maxAge: too short",
+		},
+		"a taken name is not accepted": {
+			standing: standing(func(s *registry.Standing) {
+				s.Winner, s.Failure = types.NamespacedName{Namespace: "shop", Name: "older"}, metric.Failf(metric.NameTaken, "older serves it")
+			}),
+			accepted: "-NameTaken", ready: "-NameTaken", message: "older serves it",
+		},
+		"the value for no data follows": {
+			standing: standing(func(s *registry.Standing) {
+				s.Sample, s.Failure = sample, metric.Failf(metric.NoData, "nothing")
+				s.Definition.Policy.OnNoData = &metric.Sample{}
+			}),
+			accepted: "Accepted", ready: "Serving", message: "spec.onNoData", value: "12500m",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			status, urgent := decideStatus(binding(), test.standing, now)
+			if !urgent {
+				t.Error("the first status is not urgent")
+			}
+			for kind, want := range map[string]string{v1alpha1.ConditionAccepted: test.accepted, v1alpha1.ConditionReady: test.ready} {
+				c := meta.FindStatusCondition(status.Conditions, kind)
+				reason, isFalse := strings.CutPrefix(want, "-")
+				if c.Reason != reason || (c.Status == metav1.ConditionFalse) != isFalse || c.ObservedGeneration != 3 {
+					t.Errorf("%s is %+v, want %s", kind, c, want)
+				}
+			}
+			if got := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady).Message; !strings.Contains(got, test.message) {
+				t.Errorf("the message is %q, want %q", got, test.message)
+			}
+			if test.value == "" {
+				if status.Observed != nil {
+					t.Errorf("it shows %+v", status.Observed)
+				}
+			} else if status.Observed == nil || status.Observed.Value != test.value || !status.Observed.Time.Time.Equal(sample.Time) {
+				t.Errorf("it shows %+v, want %s", status.Observed, test.value)
+			}
+			if status.Target != "Namespace/shop" || status.MetricName != "web" || status.Query != "sum(x)" || !strings.HasSuffix(status.MetricPath, "/namespaces/shop/metrics/web") {
+				t.Errorf("got %+v", status)
+			}
+		})
+	}
+}
+
+func TestOnlyAChangeOfStandingIsUrgent(t *testing.T) {
+	b := binding()
+	first := standing(func(s *registry.Standing) { s.Sample = &metric.Sample{Milli: 1000, Time: now} })
+	b.Status, _ = decideStatus(b, first, now)
+	newer := standing(func(s *registry.Standing) { s.Sample = &metric.Sample{Milli: 2000, Time: now.Add(time.Minute)} })
+	status, urgent := decideStatus(b, newer, now.Add(time.Minute))
+	if urgent || status.Observed.Value != "2" {
+		t.Errorf("a newer value: urgent %v, %+v", urgent, status.Observed)
+	}
+	if before, after := b.Status.Conditions[1].LastTransitionTime, status.Conditions[1].LastTransitionTime; !before.Equal(&after) {
+		t.Errorf("the transition moved from %v to %v", before, after)
+	}
+	if _, urgent := decideStatus(b, standing(func(s *registry.Standing) { s.Failure = metric.Failf(metric.Stale, "old") }), now); !urgent {
+		t.Error("a failure is not urgent")
+	}
+	b.Generation++
+	if _, urgent := decideStatus(b, first, now); !urgent {
+		t.Error("a new generation is not urgent")
+	}
+}
+
+func TestRevisit(t *testing.T) {
+	for name, test := range map[string]struct {
+		until time.Time
+		want  time.Duration
+	}{
+		"nothing is served":            {time.Time{}, refresh},
+		"the sample lasts long":        {now.Add(time.Hour), refresh},
+		"the sample gets too old soon": {now.Add(10 * time.Second), 10*time.Second + time.Millisecond},
+		"the sample just got too old":  {now.Add(-time.Second), time.Second},
+	} {
+		if got := revisit(registry.Standing{Until: test.until}, now); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
