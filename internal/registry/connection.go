@@ -84,7 +84,7 @@ func (r *Registry) Wanted() []Wanted {
 			byName[name] = &Wanted{Connection: connection}
 		}
 		byName[name].Questions = append(byName[name].Questions, question)
-		for e := range entries {
+		for _, e := range entries {
 			if e.reading.Attempted.IsZero() {
 				byName[name].Unanswered = append(byName[name].Unanswered, question)
 				break

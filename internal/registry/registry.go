@@ -14,6 +14,9 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
+// filedAtOnce bounds how many outcomes are filed under one hold of the lock, so that reads never wait for a whole round.
+const filedAtOnce = 512
+
 // Registry holds definitions, connections and readings. It is safe for concurrent use.
 type Registry struct {
 	clock clock.PassiveClock
@@ -21,7 +24,7 @@ type Registry struct {
 	mu          sync.RWMutex
 	entries     map[types.NamespacedName]*entry
 	claims      map[metric.Claim][]*entry // oldest binding first: the first one serves
-	questions   map[query.Question]map[*entry]struct{}
+	questions   map[query.Question][]*entry
 	connections map[string]Connection
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
@@ -32,7 +35,7 @@ type Registry struct {
 type entry struct {
 	definition query.Definition
 	reading    metric.Reading
-	told       Standing // the standing that listeners were last told of
+	told       outline // what listeners were last told of
 }
 
 // New returns an empty registry.
@@ -41,7 +44,7 @@ func New(clock clock.PassiveClock) *Registry {
 		clock:       clock,
 		entries:     map[types.NamespacedName]*entry{},
 		claims:      map[metric.Claim][]*entry{},
-		questions:   map[query.Question]map[*entry]struct{}{},
+		questions:   map[query.Question][]*entry{},
 		connections: map[string]Connection{},
 		wake:        make(chan struct{}, 1),
 	}
@@ -90,16 +93,10 @@ func (r *Registry) Put(d query.Definition) {
 // join files the entry under its question. What others who ask the same already know is known to this one too.
 func (r *Registry) join(e *entry) {
 	asking := r.questions[e.definition.Question]
-	if asking == nil {
-		asking = map[*entry]struct{}{}
-		r.questions[e.definition.Question] = asking
+	if len(asking) > 0 && e.reading.Attempted.IsZero() {
+		e.reading = asking[0].reading
 	}
-	for other := range asking {
-		if e.reading.Attempted.IsZero() {
-			e.reading = other.reading
-		}
-	}
-	asking[e] = struct{}{}
+	r.questions[e.definition.Question] = append(asking, e)
 }
 
 // Delete forgets a binding. The next binding in line for its claim serves at once.
@@ -119,15 +116,18 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 
 // remove takes an entry out of the indexes.
 func (r *Registry) remove(e *entry) {
-	claim, question := e.definition.Claim, e.definition.Question
-	r.claims[claim] = slices.DeleteFunc(r.claims[claim], func(other *entry) bool { return other == e })
-	if len(r.claims[claim]) == 0 {
-		delete(r.claims, claim)
+	without(r.claims, e.definition.Claim, e)
+	without(r.questions, e.definition.Question, e)
+}
+
+// without takes an entry out of a list in an index, and an empty list out of the index.
+func without[K comparable](index map[K][]*entry, key K, e *entry) {
+	rest := slices.DeleteFunc(index[key], func(other *entry) bool { return other == e })
+	if len(rest) == 0 {
+		delete(index, key)
+		return
 	}
-	delete(r.questions[question], e)
-	if len(r.questions[question]) == 0 {
-		delete(r.questions, question)
-	}
+	index[key] = rest
 }
 
 // affected notes the standing of those who make a claim and lists those for whom it has changed, and edited in any case.
@@ -135,8 +135,8 @@ func (r *Registry) affected(claim metric.Claim, edited *entry) []types.Namespace
 	var keys []types.NamespacedName
 	now := r.clock.Now()
 	for _, e := range r.claims[claim] {
-		if standing := r.standing(e, now); e == edited || !standing.same(e.told) {
-			e.told = standing
+		if is := r.standing(e, now).outline(); e == edited || is != e.told {
+			e.told = is
 			keys = append(keys, e.definition.Binding)
 		}
 	}
@@ -191,21 +191,27 @@ func (r *Registry) Claims() []metric.Claim {
 // File stores outcomes. An outcome of a question that nobody asks any more is dropped. A sample replaces another only
 // when its newest point is newer: a window that slides on over the same points empties and reads too low.
 func (r *Registry) File(outcomes []query.Outcome) {
-	var changed []types.NamespacedName
+	for part := range slices.Chunk(outcomes, filedAtOnce) {
+		r.tell(r.file(part))
+	}
+}
+
+// file stores outcomes and lists the bindings whose standing has changed.
+func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedName) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	now := r.clock.Now()
 	for _, o := range outcomes {
-		for e := range r.questions[o.Question] {
-			before := r.standing(e, now) // a sample that went stale since the last time changed the standing silently
+		for _, e := range r.questions[o.Question] {
+			was := r.standing(e, now).outline() // a sample that went stale since the last time changed it silently
 			e.reading = merge(e.reading, o.Reading)
-			if standing := r.standing(e, now); !standing.same(e.told) || !standing.same(before) {
-				e.told = standing
+			if is := r.standing(e, now).outline(); is != e.told || is != was {
+				e.told = is
 				changed = append(changed, e.definition.Binding)
 			}
 		}
 	}
-	r.mu.Unlock()
-	r.tell(changed)
+	return changed
 }
 
 func merge(old, attempt metric.Reading) metric.Reading {

@@ -22,17 +22,19 @@ type Standing struct {
 	Until time.Time
 }
 
-// reason is the reason word, empty when all is well.
-func (s Standing) reason() metric.Reason {
-	if s.Failure == nil {
-		return ""
-	}
-	return s.Failure.Reason
+// outline is what a standing is to somebody who watches: two with the same outline differ in values only.
+type outline struct {
+	served bool
+	reason metric.Reason // empty when all is well
+	winner types.NamespacedName
 }
 
-// same tells whether two standings are the same to somebody who watches: the values may differ.
-func (s Standing) same(other Standing) bool {
-	return (s.Sample != nil) == (other.Sample != nil) && s.reason() == other.reason() && s.Winner == other.Winner
+func (s Standing) outline() outline {
+	o := outline{served: s.Sample != nil, winner: s.Winner}
+	if s.Failure != nil {
+		o.reason = s.Failure.Reason
+	}
+	return o
 }
 
 // Standing returns how a binding stands now. known is false for a binding that was never put.

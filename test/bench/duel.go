@@ -80,7 +80,9 @@ func fight(ctx context.Context, p plan, log io.Writer) (result duel, err error) 
 	}
 	for turn := range p.pairs {
 		fmt.Fprintf(log, "turn %d of %d\n", turn+1, p.pairs)
-		for i, kind := range kinds() {
+		for i := range kinds() {
+			i = (i + turn) % len(kinds()) // nobody is always the first
+			kind := kinds()[i]
 			w, err := fighters[i].measure(ctx, p.window)
 			if err != nil {
 				return result, fmt.Errorf("%s: %w", kind, err)

@@ -99,7 +99,10 @@ func demo(ctx context.Context, dir string, out io.Writer) (err error) {
 		defer clean(func(ctx context.Context) error { return release(ctx, dir) })
 	}
 	s, err := setScene(ctx, dir, out)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return interrupted(ctx) // What it broke explains nothing.
+	case err != nil:
 		return err
 	}
 	defer clean(s.stage.Cluster.Stop)
@@ -109,7 +112,7 @@ func demo(ctx context.Context, dir string, out io.Writer) (err error) {
 	results, err := p.play(ctx, story())
 	if ctx.Err() != nil {
 		fmt.Fprintln(out, "\nending all processes")
-		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+		return interrupted(ctx)
 	}
 	if err != nil {
 		fmt.Fprintf(out, "\nThe story did not hold: %v\n\n%s", err, s.diagnosis(ctx))
@@ -123,3 +126,5 @@ func demo(ctx context.Context, dir string, out io.Writer) (err error) {
 	}
 	return err
 }
+
+func interrupted(ctx context.Context) error { return fmt.Errorf("interrupted: %w", context.Cause(ctx)) }

@@ -106,7 +106,7 @@ func (in *standIn) setLoad(ctx context.Context, rps float64) error {
 	if err != nil {
 		return fmt.Errorf("setting the load: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // Nothing was written to it.
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
 		return fmt.Errorf("setting the load: %s: %s", resp.Status, body)

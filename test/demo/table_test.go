@@ -92,7 +92,7 @@ func TestTourHasSixCommands(t *testing.T) {
 	}
 	for _, want := range []string{
 		"export KUBECONFIG='/d/admin.kubeconfig'\n", `export PATH='/b':"$PATH"`, "go run ./test/demo --stop '/d'\n",
-		"curl --cacert '/d/standin/ca.crt' -X PUT 'https://127.0.0.1:1/control/load?rps=400'",
+		"export SYSDIG='https://127.0.0.1:1' CA='/d/standin/ca.crt'\n", `curl --cacert "$CA" -X PUT "$SYSDIG/control/load?rps=400"`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("it lacks %s:\n%s", want, got)

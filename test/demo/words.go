@@ -28,12 +28,13 @@ type tour struct {
 
 // String names commands worth trying.
 func (t tour) String() string {
-	curl := fmt.Sprintf("curl --cacert '%s' -X", t.bundle)
+	const curl = `curl --cacert "$CA" -X`
 	return fmt.Sprintf(`
 The cluster keeps running, for up to 12 hours (then its tokens expire). In your shell:
 
   export KUBECONFIG='%s'
   export PATH='%s':"$PATH"    # holds a kubectl of this version
+  export SYSDIG='%[4]s' CA='%[6]s'
 
 Six commands worth trying:
 
@@ -42,9 +43,9 @@ Six commands worth trying:
   # What the HPA reads.
   kubectl get --raw "$(kubectl get smb flask-requests -o jsonpath={.status.metricPath})"
   # 400 requests/s: watch the HPA go to 4 replicas.
-  %[3]s PUT '%[4]s/control/load?rps=400' && kubectl get hpa flask -w
-  # Break Sysdig: the replicas stay. Mend it with %[3]s DELETE '%[4]s/control/fault'
-  %[3]s PUT '%[4]s/control/fault?kind=status&status=503'
+  %[3]s PUT "$SYSDIG/control/load?rps=400" && kubectl get hpa flask -w
+  # Break Sysdig: the replicas stay. Mend it with: %[3]s DELETE "$SYSDIG/control/fault"
+  %[3]s PUT "$SYSDIG/control/fault?kind=status&status=503"
   # What the operator says of it, to the team that owns flask ...
   kubectl describe smb flask-requests
   # ... and to the team that owns the connection.
@@ -53,7 +54,7 @@ Six commands worth trying:
 End it:
 
   %[5]s
-`, t.kubeconfig, filepath.Dir(t.kubectl), curl, t.standIn, stopCommand(t.dir))
+`, t.kubeconfig, filepath.Dir(t.kubectl), curl, t.standIn, stopCommand(t.dir), t.bundle)
 }
 
 // stopCommand ends the kept demo in a folder.

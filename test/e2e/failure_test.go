@@ -73,8 +73,13 @@ func TestIdleService(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "idle", "idle")
 	loads := []*workload{c.deploy("holds", 5, 500), c.deploy("shrinks", 5, 500)}
-	c.bind("holds", nil)
+	// The average of the points does not fall while the window slides off the last of them; the sum would, rightly.
+	average := func(s *v1alpha1.SysdigMetricBindingSpec) {
+		s.Source.Metric.TimeAggregation, s.Multiplier = v1alpha1.TimeAverage, "0.1"
+	}
+	c.bind("holds", average)
 	c.bind("shrinks", func(s *v1alpha1.SysdigMetricBindingSpec) {
+		average(s)
 		s.OnNoData = v1alpha1.OnNoData{Action: v1alpha1.NoDataValue, Value: "0"}
 	})
 	for _, name := range []string{"holds", "shrinks"} {
