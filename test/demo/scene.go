@@ -19,10 +19,8 @@ import (
 const (
 	// syncPeriod is how often the HPA looks at the metric.
 	syncPeriod = 5 * time.Second
-	// patience is how long the HPA waits before it scales down. A pod that left counts in the average until it has left
-	// the window of a minute; with less patience than window, interval, lag and sync period, the HPA would scale down
-	// twice for the same reason. Kubernetes' own default of 5 minutes is long enough; this is shorter for the demo.
-	patience = 80 * time.Second
+	// patience is how long the HPA waits before it scales down. Kubernetes' own default is 5 minutes.
+	patience = 20 * time.Second
 	// quotedLines is how much of the operator's log a failure quotes.
 	quotedLines = 30
 )

@@ -37,7 +37,7 @@ type standIn struct {
 
 // startStandIn builds and starts the stand-in, which follows the pods of flask.
 func startStandIn(ctx context.Context, s *stage.Stage) (*standIn, error) {
-	binary, err := s.Build(ctx, "sysdig-standin")
+	binary, err := s.Build(ctx, "./cmd/sysdig-standin")
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,8 @@ Six commands worth trying:
   kubectl get --raw "$(kubectl get smb flask-requests -o jsonpath={.status.metricPath})"
   # 400 requests/s: watch the HPA go to 4 replicas.
   %[3]s PUT "$SYSDIG/control/load?rps=400" && kubectl get hpa flask -w
-  # Break Sysdig: the replicas stay. Mend it with: %[3]s DELETE "$SYSDIG/control/fault"
+  # Break Sysdig: the last value is served until it is 2 minutes old, then none, and the replicas stay.
+  # Mend it with: %[3]s DELETE "$SYSDIG/control/fault"
   %[3]s PUT "$SYSDIG/control/fault?kind=status&status=503"
   # What the operator says of it, to the team that owns flask ...
   kubectl describe smb flask-requests

@@ -86,20 +86,21 @@ func (s *Stage) build(ctx context.Context) error {
 		return fmt.Errorf("looking for the module: %w", err)
 	}
 	s.Root = filepath.Dir(strings.TrimSpace(string(mod)))
-	s.binary, err = s.Build(ctx, name)
+	s.binary, err = s.Build(ctx, "./cmd/"+name)
 	return err
 }
 
-// Build builds a program of cmd with the Go tool and returns its path. The build cache makes it quick from the second
-// time on.
-func (s *Stage) Build(ctx context.Context, command string) (path string, err error) {
+// Build builds a program of the module with the Go tool and returns its path. The build cache makes it quick from the
+// second time on.
+func (s *Stage) Build(ctx context.Context, pkg string) (path string, err error) {
+	command := filepath.Base(pkg)
 	flavour, args := "plain", []string{"build", "-trimpath"}
 	if s.options.Race {
 		flavour, args = "race", append(args, "-race")
 	}
 	path = filepath.Join(s.Root, "bin", "stage", flavour, command)
 	fmt.Fprintf(s.options.Log, "building %s (%s; a few minutes the first time)\n", command, flavour)
-	return path, s.goBuild(ctx, append(args, "-o", path, "./cmd/"+command))
+	return path, s.goBuild(ctx, append(args, "-o", path, pkg))
 }
 
 func (s *Stage) goBuild(ctx context.Context, args []string) error {
