@@ -34,6 +34,7 @@ test: verify unit ## Run every check and every test.
 
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
+	@echo 'running the tests (the first build with the race detector takes some minutes)'
 	$(GO) test -race $(shell $(GO) list ./... | grep -v /test/e2e)
 
 .PHONY: e2e
@@ -70,6 +71,7 @@ update: update-generated update-tidy update-lint update-docs ## Mend what the ch
 
 .PHONY: verify-generated update-generated
 verify-generated: ## Check that generated code and manifests are up to date.
+	@echo 'verifying generated code (builds controller-gen the first time)'
 	@./hack/verify-generated.sh
 update-generated: ## Generate deepcopy functions, CRDs and roles.
 	$(CONTROLLER_GEN) object paths=./api/...
@@ -78,12 +80,14 @@ update-generated: ## Generate deepcopy functions, CRDs and roles.
 
 .PHONY: verify-tidy update-tidy
 verify-tidy: ## Check go.mod and go.sum.
+	@echo 'verifying go.mod'
 	@$(GO) mod tidy -diff || { echo 'Run "make update-tidy".'; exit 1; }
 update-tidy: ## Tidy go.mod and go.sum.
 	$(GO) mod tidy
 
 .PHONY: verify-lint update-lint
 verify-lint: ## Lint.
+	@echo 'linting (builds golangci-lint the first time, some minutes)'
 	@$(GOLANGCI_LINT) run ./... || { echo 'Run "make update-lint" and mend the rest by hand.'; exit 1; }
 update-lint: ## Format, and mend what the linters can mend.
 	$(GOLANGCI_LINT) run --fix ./...

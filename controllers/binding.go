@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +31,9 @@ type Definitions interface {
 	Put(query.Definition)
 	Delete(types.NamespacedName)
 }
+
+// recheck is how often a refused binding is looked at again: nobody tells us when the CRD of its target is installed.
+const recheck = time.Minute
 
 // byConnection indexes bindings by the connection they name.
 const byConnection = "spec.connectionRef.name"
@@ -115,6 +119,9 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return reconcile.Result{}, err
 	}
 	r.Definitions.Put(definition)
+	if definition.Refused != nil {
+		return reconcile.Result{RequeueAfter: recheck}, nil
+	}
 	return reconcile.Result{}, nil
 }
 
@@ -149,7 +156,7 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 	}
 	mapping, err := r.Mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: t.Kind}, gv.Version)
 	if meta.IsNoMatchError(err) {
-		return query.Target{}, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD and edit the binding", t.Kind, t.APIVersion), nil
+		return query.Target{}, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD", t.Kind, t.APIVersion), nil
 	}
 	if err != nil {
 		return query.Target{}, nil, fmt.Errorf("looking up the kind of the target: %w", err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -109,15 +109,8 @@ func TestEdits(t *testing.T) {
 
 	edit := func(change func(*v1alpha1.SysdigMetricBindingSpec)) {
 		t.Helper()
-		var b v1alpha1.SysdigMetricBinding
-		if err := c.stage.Client.Get(t.Context(), client.ObjectKey{Namespace: c.namespace, Name: "web"}, &b); err != nil {
-			t.Fatal(err)
-		}
-		before := b.DeepCopy()
-		change(&b.Spec)
-		if err := c.stage.Client.Patch(t.Context(), &b, client.MergeFrom(before)); err != nil {
-			t.Fatal(err)
-		}
+		b := &v1alpha1.SysdigMetricBinding{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "web"}}
+		patch(c, b, func(b *v1alpha1.SysdigMetricBinding) { change(&b.Spec) })
 	}
 	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.MaxAge.Duration = 40 * time.Second })
 	c.always(5*time.Second, "the sample outlives an edit of maxAge", func() error {

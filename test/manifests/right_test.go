@@ -109,6 +109,7 @@ tokenSecretRef: {name: sysdig-api, key: token}
 allowedNamespaces: {from: All}
 interval: 30s
 ingestionLag: 30s
+heartbeatMetric: sysdig_container_up
 labelNames:
   cluster: kube_cluster_name
   namespace: kube_namespace_name

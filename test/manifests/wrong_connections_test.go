@@ -96,6 +96,10 @@ var wrongConnections = []wrong{
 		"spec.ingestionLag", "must be a duration such as 30s or 2m, without a sign or a fraction",
 	},
 	{
+		"a heartbeat that is a query", `{heartbeatMetric: "sum(up)"}`,
+		"spec.heartbeatMetric", "must be a PromQL metric name such as sysdig_container_up",
+	},
+	{
 		"a lag of an hour", `{ingestionLag: 1h}`,
 		"spec.ingestionLag", "must be between 0s and 5m",
 	},
