@@ -59,11 +59,18 @@ func (r *BindingReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manag
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("binding").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.SysdigConnection{}, handler.EnqueueRequestsFromMapFunc(r.ofConnection), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(specChanged())).
+		Watches(&v1alpha1.SysdigConnection{}, handler.EnqueueRequestsFromMapFunc(r.ofConnection), builder.WithPredicates(specChanged())).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.ofService), builder.WithPredicates(selectorChanged())).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Complete(r)
+}
+
+// specChanged lets through objects that appear, go, have another spec, or were deleted and made again unseen.
+func specChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetUID() != e.ObjectNew.GetUID()
+	}})
 }
 
 // selectorChanged lets through Services that appear, go, or select other pods.

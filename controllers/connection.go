@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -50,7 +49,7 @@ func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("connection").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(specChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.connectionsOf)).
 		Complete(r)
 }
@@ -92,7 +91,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 // compileConnection builds the client of a connection, or says why there is none. data is nil when there is no Secret.
 func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName, userAgent string) registry.Connection {
 	compiled := registry.Connection{
-		Name: c.Name, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
+		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
 	}
 	endpoint := c.Spec.Endpoint

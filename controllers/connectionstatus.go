@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -43,7 +42,7 @@ func (r *ConnectionStatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("connection-status").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(specChanged())).
 		WatchesRawSource(r.Notifier).
 		Complete(r)
 }
@@ -58,8 +57,8 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	known, ok := r.Health.Connection(c.Name)
-	if !ok {
-		return reconcile.Result{RequeueAfter: refresh}, nil
+	if !ok || known.Generation < c.Generation {
+		return reconcile.Result{}, nil // the connection's own reconciler will put it and tell us
 	}
 	before := c.DeepCopy()
 	c.Status.ObservedGeneration = c.Generation

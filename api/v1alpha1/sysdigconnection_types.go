@@ -47,7 +47,7 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
 	IngestionLag metav1.Duration `json:"ingestionLag,omitzero"`
 
-	// HeartbeatMetric is a PromQL metric that every pod has all the time. The time of its newest point tells how far ingestion
+	// HeartbeatMetric is a PromQL metric that every pod reports every 10 seconds. The time of its newest point tells how far ingestion
 	// has come: when that is behind ingestionLag, queries wait with it, and when it stops, nothing new is believed.
 	// +optional
 	// +kubebuilder:default=sysdig_container_up

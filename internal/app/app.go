@@ -20,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
@@ -179,14 +180,22 @@ func (a *assembly) addPoller(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
-	if _, err := informer.AddEventHandler(index); err != nil {
+	watch, err := informer.AddEventHandler(index)
+	if err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
 	pollerMetrics, err := poller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return fmt.Errorf("metrics of the poller: %w", err)
 	}
-	return a.manager.Add(poller.New(a.clock, a.registry, index.Selected, pollerMetrics))
+	p := poller.New(a.clock, a.registry, index.Selected, pollerMetrics)
+	return a.manager.Add(everyReplica(func(ctx context.Context) error {
+		// A Service must not be resolved from half of its pods.
+		if !toolscache.WaitForCacheSync(ctx.Done(), watch.HasSynced) {
+			return nil
+		}
+		return p.Start(ctx)
+	}))
 }
 
 func (a *assembly) addServing(context.Context) error {

@@ -3,20 +3,28 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 // warmUp is how long readiness waits for first answers. Readiness never depends on Sysdig: an aggregated API without
 // endpoints breaks discovery and leaves namespaces Terminating.
 const warmUp = 30 * time.Second
 
-// addProbes makes the operator live when its process is, and ready when its caches have synced and every binding had one
-// attempt, or warmUp has passed.
+// addProbes makes the operator live when its process is, and ready when it listens, its caches have synced, and every
+// binding is known and had one attempt, or warmUp has passed.
 func (a *assembly) addProbes(ctx context.Context) error {
 	synced := make(chan struct{})
+	var settled atomic.Bool // stays: bindings that come later do not make the operator unready
 	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
 		if a.manager.GetCache().WaitForCacheSync(ctx) {
 			close(synced)
@@ -33,13 +41,43 @@ func (a *assembly) addProbes(ctx context.Context) error {
 				return errors.New("caches have not synced")
 			}
 		}),
-		a.manager.AddReadyzCheck("answers", func(*http.Request) error {
-			if a.registry.Settled() || a.clock.Since(a.started) > warmUp {
+		a.manager.AddReadyzCheck("answers", func(r *http.Request) error {
+			if settled.Load() || a.clock.Since(a.started) > warmUp {
 				return nil
 			}
-			return errors.New("some bindings were not asked yet")
+			return a.settled(r.Context(), &settled)
+		}),
+		a.manager.AddReadyzCheck("listening", func(r *http.Request) error {
+			host := a.options.BindAddress
+			if host.IsUnspecified() {
+				host = net.IPv4(127, 0, 0, 1)
+			}
+			dialer := net.Dialer{Timeout: time.Second}
+			connection, err := dialer.DialContext(r.Context(), "tcp", net.JoinHostPort(host.String(), strconv.Itoa(a.options.SecurePort)))
+			if err != nil {
+				return fmt.Errorf("the aggregated API does not listen: %w", err)
+			}
+			return connection.Close()
 		}),
 	)
+}
+
+// settled finds out whether every binding is known to the registry and had one attempt, and remembers when it is so.
+func (a *assembly) settled(ctx context.Context, remember *atomic.Bool) error {
+	var list v1alpha1.SysdigMetricBindingList
+	if err := a.manager.GetClient().List(ctx, &list); err != nil {
+		return fmt.Errorf("listing bindings: %w", err)
+	}
+	for i := range list.Items {
+		if _, known := a.registry.Standing(client.ObjectKeyFromObject(&list.Items[i])); !known {
+			return errors.New("some bindings were not compiled yet")
+		}
+	}
+	if !a.registry.Settled() {
+		return errors.New("some bindings were not asked yet")
+	}
+	remember.Store(true)
+	return nil
 }
 
 // everyReplica is a runnable that does not need the leader.

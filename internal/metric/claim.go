@@ -28,8 +28,15 @@ func NamespaceClaim(namespace, metric string) Claim {
 // RootScoped tells whether the API serves the claim at root scope: the namespaces themselves.
 func (c Claim) RootScoped() bool { return c.Resource == namespaces }
 
-// Path is what to paste after kubectl get --raw, for the given version of custom.metrics.k8s.io.
+// Servable tells whether the claim names a resource. That of a kind that the cluster does not have does not.
+func (c Claim) Servable() bool { return c.Resource.Resource != "" }
+
+// Path is what to paste after kubectl get --raw, for the given version of custom.metrics.k8s.io; empty when the claim is
+// not servable.
 func (c Claim) Path(version string) string {
+	if !c.Servable() {
+		return ""
+	}
 	base := "/apis/custom.metrics.k8s.io/" + version + "/namespaces/" + c.Namespace
 	if c.RootScoped() {
 		return base + "/metrics/" + c.Metric

@@ -114,8 +114,12 @@ func TestAFailureIsNeverServedAsANumber(t *testing.T) {
 type naive struct{ registry.Source }
 
 func (n naive) Query(ctx context.Context, promQL string, at time.Time) (sysdig.Answer, error) {
-	if promQL == heartbeat().PromQL() {
-		return sysdig.Answer{Series: []sysdig.Series{{Value: float64(at.Unix())}}}, nil
+	if isHeartbeat(promQL) {
+		answer := sysdig.Answer{Series: []sysdig.Series{{Value: float64(at.Unix())}}}
+		for _, window := range []string{"1m", "5m"} {
+			answer.Series = append(answer.Series, sysdig.Series{Labels: map[string]string{"sysdig_metrics_part": window}, Value: 1000})
+		}
+		return answer, nil
 	}
 	answer, _ := n.Source.Query(ctx, promQL, at)
 	answer.Warnings = nil

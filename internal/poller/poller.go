@@ -134,8 +134,9 @@ func (p *Poller) round(ctx context.Context, c registry.Connection, questions []q
 	attempt := query.Attempt{At: query.QuestionTime(now, c.IngestionLag)}
 	r := &result{}
 	failure := c.Refused
+	var heard query.Heard
 	if failure == nil {
-		attempt.At, failure = p.listen(ctx, c, attempt.At, r)
+		heard, failure = p.listen(ctx, c, attempt.At, query.Windows(requests), r)
 	}
 	if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
 		return 0
@@ -148,9 +149,16 @@ func (p *Poller) round(ctx context.Context, c registry.Connection, questions []q
 		p.board.FileHealth(c.Name, failure)
 		return r.pause()
 	}
+	attempt.At = heard.At
 	var group errgroup.Group
 	group.SetLimit(concurrency)
 	for _, request := range requests {
+		if gap := heard.Covers(request.Shape.Window); gap != nil {
+			attempt.Received = p.clock.Now()
+			p.board.File(request.Fail(gap, attempt))
+			r.answered()
+			continue
+		}
 		group.Go(func() error {
 			p.board.File(p.ask(ctx, c, request, attempt, r))
 			return nil
@@ -163,20 +171,22 @@ func (p *Poller) round(ctx context.Context, c registry.Connection, questions []q
 	return r.pause()
 }
 
-// listen asks for the heartbeat of a connection and returns the time that questions may ask about. One request tells
-// whether the rest of the round is worth sending.
-func (p *Poller) listen(ctx context.Context, c registry.Connection, at time.Time, r *result) (time.Time, *metric.Failure) {
-	answer, err := p.send(ctx, c, c.Heartbeat.PromQL(), at)
-	if err != nil {
-		failure := metric.AsFailure(err)
-		r.failed(failure)
-		return at, failure
+// listen asks for the heartbeat of a connection. One request tells whether the rest of the round is worth sending; when
+// ingestion is behind, a second one looks at the windows that end where the points do.
+func (p *Poller) listen(ctx context.Context, c registry.Connection, at time.Time, windows []time.Duration, r *result) (query.Heard, *metric.Failure) {
+	for {
+		answer, err := p.send(ctx, c, c.Heartbeat.PromQL(windows), at)
+		if err != nil {
+			failure := metric.AsFailure(err)
+			r.failed(failure)
+			return query.Heard{}, failure
+		}
+		heard, failure := c.Heartbeat.Read(answer, at)
+		if failure != nil || !heard.At.Before(at) {
+			return heard, failure
+		}
+		at = heard.At
 	}
-	heard, failure := c.Heartbeat.Read(answer, at)
-	if failure != nil {
-		return at, failure
-	}
-	return heard, nil
 }
 
 // ask sends one request, unless an earlier one of the round was told to stop.

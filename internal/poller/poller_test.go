@@ -207,7 +207,7 @@ func TestAConnectionThatCannotBeUsedSaysWhy(t *testing.T) {
 	web := s.bind("web")
 	s.tick()
 	s.wantReason(web, metric.Pending)
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, Refused: metric.Failf(metric.Unauthorized, "no token")})
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, Heartbeat: heartbeat(), Refused: metric.Failf(metric.Unauthorized, "no token")})
 	s.tick()
 	s.wantReason(web, metric.Unauthorized)
 	s.wantRequests(0)
@@ -221,9 +221,9 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 	s := ready(t)
 	s.load("web", 1, perPod)
 	web := s.bind("web")
-	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: heartbeat(), Source: s.client(20 * time.Second)})
 	other := connection()
 	other.Name = "slow"
+	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(other)}, Source: s.client(20 * time.Second)})
 	b := &v1alpha1.SysdigMetricBinding{}
 	b.Namespace, b.Name = "shop", "slow"
 	b.Spec.Target = v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
@@ -294,6 +294,32 @@ func TestALagThatIsLongerThanExpectedDelaysValuesAndLeavesThemWhole(t *testing.T
 			}
 		})
 	}
+}
+
+// TestAGapThatIsNotFilledInIsNotAFall lets all agents stop for six minutes. What they report afterwards counts when it covers
+// the window.
+func TestAGapThatIsNotFilledInIsNotAFall(t *testing.T) {
+	s := newStage(t)
+	s.connect(s.client(20 * time.Second))
+	web := s.bind("web")
+	for name, value := range map[string]float64{"gap_up": 1, sysdigtest.MetricHTTPRequests: perPod * 10} {
+		lset := map[string]string{
+			"__name__": name, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop", sysdigtest.LabelPod: "web-0",
+			sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: "web",
+		}
+		points := func(time.Time) float64 { return value }
+		sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-10*time.Minute), noon, points)
+		sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(6*time.Minute), noon.Add(20*time.Minute), points)
+	}
+	beat := heartbeat()
+	beat.Metric = "gap_up"
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client(20 * time.Second)})
+	s.run(10*time.Minute, func() {
+		if sample, _ := s.serve(web); sample != nil && sample.Value < perPod*5/6 {
+			t.Fatalf("at %s the value is %v", s.clk.Now().Sub(noon), sample.Value)
+		}
+	})
+	s.wantValue(web, perPod)
 }
 
 // TestAStopOfIngestionIsNoAbsenceOfData makes sure that spec.onNoData speaks of the workload only.

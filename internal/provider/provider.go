@@ -46,6 +46,8 @@ func New(board Board, clock clock.PassiveClock, metrics *Metrics) *Provider {
 func (p *Provider) GetMetricByName(_ context.Context, name types.NamespacedName, info provider.CustomMetricInfo, selector labels.Selector) (*custom_metrics.MetricValue, error) {
 	claim := claimOf(name, info)
 	object, sample, failure, known := p.board.Serve(claim)
+	// A namespace is served at root scope only. Below another namespace it would be authorized there: …/namespaces/mine/namespaces/yours/….
+	known = known && claim.RootScoped() == (name.Namespace == "")
 	switch {
 	case !known:
 		p.metrics.read("NotFound")

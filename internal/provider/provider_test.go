@@ -101,7 +101,7 @@ func TestServedValues(t *testing.T) {
 		"nothing to do":   {types.NamespacedName{Namespace: "shop", Name: "idle"}, services, custom_metrics.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: "shop", Name: "idle"}, "0", window(60)},
 		"less than none":  {types.NamespacedName{Namespace: "shop", Name: "drain"}, services, custom_metrics.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: "shop", Name: "drain"}, "-5", window(60)},
 		"a namespace":     {types.NamespacedName{Name: "shop"}, namespaces, custom_metrics.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: "shop"}, "1P", window(3600)},
-		"a namespace too": {types.NamespacedName{Namespace: "other", Name: "other"}, namespaces, custom_metrics.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: "other"}, "1", window(3600)},
+		"a namespace too": {types.NamespacedName{Name: "other"}, namespaces, custom_metrics.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: "other"}, "1", window(3600)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -214,6 +214,18 @@ func TestDiscoveryShowsWhatIsBound(t *testing.T) {
 		want := []upstream.CustomMetricInfo{{GroupResource: resource, Metric: "rate", Namespaced: namespaced}}
 		if got := p.ListAllMetrics(); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+// TestANamespaceIsNotReadBelowAnother makes sure that …/namespaces/mine/namespaces/yours/… is unknown: it would be authorized
+// in mine.
+func TestANamespaceIsNotReadBelowAnother(t *testing.T) {
+	p, _ := newProvider(t, board{metric.NamespaceClaim("yours", "rate"): {object: object("Namespace", "v1", "", "yours"), sample: sample(t, 1, time.Hour)}})
+	for _, below := range []string{"mine", "yours"} {
+		_, err := p.GetMetricByName(t.Context(), types.NamespacedName{Namespace: below, Name: "yours"}, upstream.CustomMetricInfo{GroupResource: namespaces, Metric: "rate", Namespaced: true}, nil)
+		if !apierrors.IsNotFound(err) {
+			t.Errorf("below %s: %v", below, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,7 +118,7 @@ func ScopeOf(c *v1alpha1.SysdigConnection) Scope {
 	names := c.Spec.LabelNames
 	return Scope{
 		Connection: c.Name,
-		Endpoint:   cmp.Or(c.Spec.Endpoint.URL, c.Spec.Endpoint.Region) + c.Spec.Endpoint.PrometheusPath,
+		Endpoint:   fmt.Sprint(c.Spec.Endpoint.URL, c.Spec.Endpoint.Region, c.Spec.Endpoint.PrometheusPath, c.Spec.Endpoint.Headers),
 		Cluster:    c.Spec.ClusterName,
 		Labels: Labels{
 			Cluster:      cmp.Or(string(names.Cluster), "kube_cluster_name"),

@@ -3,7 +3,10 @@ package query
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
@@ -16,28 +19,76 @@ type Heartbeat struct {
 	Scope  Scope
 }
 
-// PromQL is the query; it yields one number, or nothing.
-func (h Heartbeat) PromQL() string {
+// PromQL is the query: the time of the newest point and, marked by partLabel, the most points that any pod has in each of
+// the windows.
+func (h Heartbeat) PromQL(windows []time.Duration) string {
 	selector := h.Metric
 	if h.Scope.Cluster != "" {
 		selector += "{" + oneOf(h.Scope.Labels.Cluster, []string{h.Scope.Cluster}, true).String() + "}"
 	}
-	return fmt.Sprintf("max(timestamp(%s))", selector)
+	promQL := fmt.Sprintf("max(timestamp(%s))", selector)
+	for _, w := range windows {
+		text := model.Duration(w).String()
+		promQL += fmt.Sprintf(` or label_replace(max(count_over_time(%s[%s])), "%s", "%s", "", "")`, selector, text, partLabel, text)
+	}
+	return promQL
 }
 
 // Read turns the answer to a heartbeat asked about a time into the time that questions may ask about. That is the same
 // time as long as a point of the last step has arrived. When ingestion is behind, it is half a step before the newest
 // point, which some pods may not have reached yet: a window that ends where the points end is full, one that slides on
 // over them empties and reads too low. No point at all is Stale, never NoData: it says nothing about any workload.
-func (h Heartbeat) Read(answer sysdig.Answer, at time.Time) (time.Time, *metric.Failure) {
-	if len(answer.Series) != 1 || math.IsNaN(answer.Series[0].Value) || math.IsInf(answer.Series[0].Value, 0) {
-		return time.Time{}, metric.Failf(metric.Stale,
+func (h Heartbeat) Read(answer sysdig.Answer, at time.Time) (Heard, *metric.Failure) {
+	heard := Heard{points: map[string]float64{}}
+	newest := math.NaN()
+	for _, s := range answer.Series {
+		if window, isCount := s.Labels[partLabel]; isCount {
+			heard.points[window] = s.Value
+		} else {
+			newest = s.Value
+		}
+	}
+	if math.IsNaN(newest) || math.IsInf(newest, 0) {
+		return Heard{}, metric.Failf(metric.Stale,
 			"no pod of cluster %q has reported %s in the last 5 minutes: the agents or Sysdig's ingestion have stopped, or spec.clusterName or spec.heartbeatMetric of connection %s is wrong",
 			h.Scope.Cluster, h.Metric, h.Scope.Connection)
 	}
-	newest := time.UnixMilli(int64(answer.Series[0].Value * 1000)).UTC()
-	if at.Sub(newest) <= gridStep {
-		return at, nil
+	heard.At = at
+	if point := time.UnixMilli(int64(newest * 1000)).UTC(); at.Sub(point) > gridStep {
+		heard.At = point.Add(halfStep - gridStep)
 	}
-	return newest.Add(halfStep - gridStep), nil
+	return heard, nil
+}
+
+// Heard is what a heartbeat tells.
+type Heard struct {
+	// At is the time that questions may ask about.
+	At time.Time
+	// points is the most points that any pod has in a window, by the window as PromQL writes it.
+	points map[string]float64
+}
+
+// Covers tells whether the points of a window are there, up to one. After a gap that was not filled in they are not, and a
+// sum over the window would read too low until the gap has left it. Raw PromQL has no window of its own and is covered.
+func (h Heard) Covers(window time.Duration) *metric.Failure {
+	if window == 0 {
+		return nil
+	}
+	got, want := h.points[model.Duration(window).String()], float64(window/gridStep)
+	if got >= want-1 {
+		return nil
+	}
+	return metric.Failf(metric.Stale, "the window of %s holds %g of %g points: reports have begun, or come back after a gap, and the window is not covered yet", window, got, want)
+}
+
+// Windows lists the windows of requests, each once and in order.
+func Windows(requests []Request) []time.Duration {
+	var windows []time.Duration
+	for _, r := range requests {
+		if r.Shape.Window > 0 {
+			windows = append(windows, r.Shape.Window)
+		}
+	}
+	slices.Sort(windows)
+	return slices.Compact(windows)
 }

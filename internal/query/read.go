@@ -62,11 +62,13 @@ type row struct {
 type rows struct {
 	shape Shape
 	byKey map[rowKey]*row
+	// labelled are the time vectors that have rows with an object: their row without one speaks for nobody.
+	labelled map[string]bool
 }
 
 // index files the series of an answer by row: values, and the time vectors marked by partLabel.
 func index(s Shape, series []sysdig.Series) rows {
-	rows := rows{shape: s, byKey: make(map[rowKey]*row, len(series)/2)}
+	rows := rows{shape: s, byKey: make(map[rowKey]*row, len(series)/2), labelled: map[string]bool{}}
 	for _, one := range series {
 		key := s.key(one.Labels)
 		entry := rows.byKey[key]
@@ -79,6 +81,7 @@ func index(s Shape, series []sysdig.Series) rows {
 		case !isTime:
 			entry.value, entry.values = one.Value, entry.values+1
 		case !math.IsNaN(one.Value) && !math.IsInf(one.Value, 0):
+			rows.labelled[part] = rows.labelled[part] || key.object != ""
 			entry.times[part] = time.UnixMilli(int64(math.Floor(one.Value * 1000))).UTC()
 		}
 	}
@@ -163,7 +166,7 @@ func (r rows) time(key rowKey) (time.Time, bool) {
 	for i := range r.shape.Selectors {
 		part := strconv.Itoa(i)
 		at, ok := r.byKey[key].times[part]
-		if common := r.byKey[rowKey{}]; !ok && common != nil {
+		if common := r.byKey[rowKey{}]; !ok && common != nil && !r.labelled[part] {
 			at, ok = common.times[part]
 		}
 		if !ok {
@@ -176,8 +179,8 @@ func (r rows) time(key rowKey) (time.Time, bool) {
 	return oldest, true
 }
 
-// reduce aggregates the rows of the pods that a selector selects. Pods without a row are left out, never 0. The time is
-// that of the newest point of any of them.
+// reduce aggregates the rows of the pods that a selector selects. A pod without a row is left out: it lowers a sum, and
+// leaves an average, a minimum and a maximum alone. The time is that of the newest point of any of them.
 func (r rows) reduce(q Question, attempt Attempt, pods Pods) (float64, time.Time, *metric.Failure) {
 	names := pods(q.View.Namespace, q.View.Selector, r.shape.Window+attempt.Received.Sub(attempt.At))
 	var values []float64

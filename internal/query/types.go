@@ -27,7 +27,8 @@ const (
 type Scope struct {
 	// Connection is the name of the SysdigConnection.
 	Connection string
-	// Endpoint is the base address of the account. It is here so that switching the account is a new question.
+	// Endpoint is the address of the account and the headers that choose a team. It is here so that switching the account is
+	// a new question.
 	Endpoint string
 	// Cluster confines every selector; empty for all clusters.
 	Cluster string

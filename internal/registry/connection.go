@@ -18,7 +18,9 @@ type Source interface {
 
 // Connection is a compiled SysdigConnection.
 type Connection struct {
-	Name         string
+	Name string
+	// Generation is that of the SysdigConnection. Health is forgotten when it changes.
+	Generation   int64
 	Interval     time.Duration
 	IngestionLag time.Duration
 	// Heartbeat tells how far ingestion has come.
@@ -38,10 +40,20 @@ type Connection struct {
 func (r *Registry) PutConnection(c Connection) {
 	r.mu.Lock()
 	old := r.connections[c.Name]
-	c.Health, c.Attempted, c.Revision = old.Health, old.Attempted, old.Revision+1
+	c.Revision = old.Revision + 1
+	if c.Generation == old.Generation {
+		c.Health, c.Attempted = old.Health, old.Attempted
+	}
 	r.connections[c.Name] = c
+	listeners := slices.Clone(r.connected)
 	r.mu.Unlock()
+	if idle, ok := old.Source.(interface{ Close() }); ok {
+		idle.Close()
+	}
 	r.nudge()
+	for _, tell := range listeners {
+		tell(c.Name)
+	}
 }
 
 // DeleteConnection forgets a connection.
@@ -77,8 +89,8 @@ func (r *Registry) Wanted() []Wanted {
 	for question, entries := range r.questions {
 		name := question.Shape.Scope.Connection
 		connection, ok := r.connections[name]
-		if !ok {
-			continue
+		if !ok || connection.Heartbeat.Scope != question.Shape.Scope {
+			continue // compiled for another state of the connection: the binding's own reconciler is on its way
 		}
 		if byName[name] == nil {
 			byName[name] = &Wanted{Connection: connection}

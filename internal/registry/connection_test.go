@@ -7,7 +7,6 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 func names(questions []query.Question) []string {
@@ -21,8 +20,8 @@ func names(questions []query.Question) []string {
 
 func TestWantedListsEachQuestionOnce(t *testing.T) {
 	b := newBoard(t)
-	b.PutConnection(registry.Connection{Name: "second"})
-	b.PutConnection(registry.Connection{Name: "default"})
+	b.PutConnection(connectionNamed("second"))
+	b.PutConnection(connectionNamed("default"))
 	same := func(d *query.Definition) { d.Question = question("same") }
 	for _, d := range []query.Definition{
 		define("a", same), define("b", same, claiming("b")), define("c", claiming("c")),
@@ -50,7 +49,7 @@ func TestWantedListsEachQuestionOnce(t *testing.T) {
 
 func TestANewBindingKnowsWhatOthersWereAnswered(t *testing.T) {
 	b := newBoard(t)
-	b.PutConnection(registry.Connection{Name: "default"})
+	b.PutConnection(connectionNamed("default"))
 	b.Put(define("a"))
 	b.answer(question("a"), 7)
 	late := define("b", claiming("b"), func(d *query.Definition) { d.Question = question("a") })
@@ -67,7 +66,7 @@ func TestTheHealthOfAConnectionIsToldWhenItChanges(t *testing.T) {
 	b.ListenConnections(func(string) { told++ })
 	down, limited := metric.Failf(metric.Unavailable, "down"), metric.Failf(metric.RateLimited, "slow")
 	b.FileHealth("default", nil) // of a connection that is gone
-	b.PutConnection(registry.Connection{Name: "default"})
+	b.PutConnection(connectionNamed("default"))
 	for i, step := range []struct {
 		health *metric.Failure
 		told   int
@@ -80,7 +79,7 @@ func TestTheHealthOfAConnectionIsToldWhenItChanges(t *testing.T) {
 		}
 	}
 	b.FileHealth("default", down)
-	b.PutConnection(registry.Connection{Name: "default", Interval: time.Minute})
+	b.PutConnection(connectionNamed("default"))
 	if c, ok := b.Connection("default"); !ok || c.Health != down || !c.Attempted.Equal(b.clk.Now()) || c.Interval != time.Minute {
 		t.Errorf("an edit forgot how the last round ended: %+v", c)
 	}
@@ -103,7 +102,7 @@ func TestWhoWaitsIsWokenOnceByMany(t *testing.T) {
 	}
 	b.Put(define("a"))
 	b.Put(define("b"))
-	b.PutConnection(registry.Connection{Name: "default"})
+	b.PutConnection(connectionNamed("default"))
 	if !woken() || woken() {
 		t.Error("want exactly one token")
 	}

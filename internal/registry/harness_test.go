@@ -101,3 +101,8 @@ func (b *board) wantReason(claim metric.Claim, want metric.Reason) {
 		b.t.Errorf("got %v, %v, %v; want %s", sample, failure, known, want)
 	}
 }
+
+// connectionNamed is a connection whose questions have the scope of question.
+func connectionNamed(name string) registry.Connection {
+	return registry.Connection{Name: name, Interval: time.Minute, Heartbeat: query.Heartbeat{Scope: query.Scope{Connection: name}}}
+}

@@ -79,9 +79,14 @@ func (r *Registry) Put(d query.Definition) {
 	if d.Refused == nil {
 		r.join(e)
 	}
-	r.claims[d.Claim] = append(r.claims[d.Claim], e)
-	slices.SortFunc(r.claims[d.Claim], olderFirst)
+	if d.Claim.Servable() {
+		r.claims[d.Claim] = append(r.claims[d.Claim], e)
+		slices.SortFunc(r.claims[d.Claim], olderFirst)
+	}
 	changed := r.affected(d.Claim, e)
+	if !d.Claim.Servable() {
+		changed = append(changed, d.Binding)
+	}
 	if left != d.Claim {
 		changed = append(changed, r.affected(left, nil)...)
 	}

@@ -81,7 +81,7 @@ func TestABindingThatIsRefusedAnswersWhyAndStartsOverWhenMended(t *testing.T) {
 
 func TestASuspendedBindingIsAskedAndNotServed(t *testing.T) {
 	b := newBoard(t)
-	b.PutConnection(registry.Connection{Name: "default"})
+	b.PutConnection(connectionNamed("default"))
 	asleep := define("a", func(d *query.Definition) { d.Policy.Suspended = true })
 	b.Put(asleep)
 	if wanted := b.Wanted(); len(wanted) != 1 || len(wanted[0].Unanswered) != 1 {
@@ -258,7 +258,7 @@ func TestBindingsAreCountedByStanding(t *testing.T) {
 func TestManyHands(t *testing.T) {
 	clk := clocktesting.NewFakeClock(noon)
 	r := registry.New(clk)
-	r.PutConnection(registry.Connection{Name: "default"})
+	r.PutConnection(connectionNamed("default"))
 	r.Listen(func(key types.NamespacedName) { r.Standing(key) })
 	r.ListenConnections(func(name string) { r.Connection(name) })
 	b := &board{Registry: r, t: t, clk: clk}
@@ -288,7 +288,7 @@ func TestManyHands(t *testing.T) {
 					r.FileHealth("default", nil)
 				case 7:
 					clk.Step(time.Second)
-					r.PutConnection(registry.Connection{Name: "default"})
+					r.PutConnection(connectionNamed("default"))
 				}
 			}
 		})

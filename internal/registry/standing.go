@@ -50,7 +50,8 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
 	s := Standing{Definition: e.definition}
-	if winner := r.claims[e.definition.Claim][0]; winner != e {
+	if owners := r.claims[e.definition.Claim]; len(owners) > 0 && owners[0] != e {
+		winner := owners[0]
 		s.Winner = winner.definition.Binding
 		s.Failure = metric.Failf(metric.NameTaken,
 			"the older binding %s serves %s for this object; rename one of them with spec.metricName", winner.definition.Binding.Name, e.definition.Claim.Metric)

@@ -14,7 +14,7 @@ type phase struct {
 // story is what the demo plays. The first phase lasts until the samples' window of a minute is whole.
 func story() []phase {
 	return []phase{
-		{name: "steady", rps: 20, lowest: 2, highest: 2, hold: 50 * time.Second, deadline: 3 * time.Minute},
+		{name: "steady", rps: 20, lowest: 2, highest: 2, hold: 75 * time.Second, deadline: 3 * time.Minute},
 		{name: "load", rps: 800, lowest: 7, highest: 9, hold: time.Minute, deadline: 6 * time.Minute},
 		{name: "idle", rps: 0, lowest: 2, highest: 2, hold: 10 * time.Second, deadline: 5 * time.Minute},
 	}

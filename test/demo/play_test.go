@@ -50,8 +50,8 @@ func TestTheStoryHolds(t *testing.T) {
 		if load.replicas != 8 || load.value != 100 || load.settled != 20*time.Second || load.took != 80*time.Second {
 			t.Errorf("the load ended as %+v", load)
 		}
-		// The phases last 50, 80 and 10 s, so they have 11, 17 and 3 rows, and the second has two headers.
-		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 4 || rows != 11+17+3+2*headers+2*3 {
+		// The phases last 75, 80 and 10 s, so they have 16, 17 and 3 rows, and the first two have two headers each.
+		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 5 || rows != 16+17+3+2*headers+2*3 {
 			t.Errorf("%d lines and %d headers:\n%s", rows, headers, out.String())
 		}
 	})
