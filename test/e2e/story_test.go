@@ -26,9 +26,7 @@ func TestStory(t *testing.T) {
 	}
 
 	flask.setRPS(800)
-	c.eventuallyReplicas(2*time.Minute, "flask", 7, 9)
-	c.eventually(3*time.Minute, "the load settles", settled(c, "flask", 7, 9, 20*time.Second))
-	c.alwaysReplicas(time.Minute, "flask", 7, 9)
+	c.eventually(4*time.Minute, "the replicas settle and stay for a minute", settled(c, "flask", 7, 9, time.Minute))
 	c.eventually(time.Minute, "reads of the settled load", func(ctx context.Context) error { return checkSteadyReads(ctx, c) })
 
 	flask.setRPS(0)
