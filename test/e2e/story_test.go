@@ -34,14 +34,15 @@ func TestStory(t *testing.T) {
 	c.alwaysReplicas(10*time.Second, "flask", 2, 2)
 }
 
-// applySamples applies config/samples as they are, except for a shorter window, so that the test does not wait for it.
+// applySamples applies config/samples as they are, except that the window and the HPA's patience are half as long, so that
+// the test does not wait for them.
 func applySamples(t *testing.T, c *scene) {
 	t.Helper()
 	samples, err := c.stage.Cluster.Kubectl(t.Context(), "kustomize", filepath.Join(c.stage.Root, "config", "samples"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples = strings.ReplaceAll(samples, "window: 1m", "window: 30s")
+	samples = strings.NewReplacer("window: 1m", "window: 30s", "periodSeconds: 60", "periodSeconds: 30").Replace(samples)
 	apply := exec.CommandContext(t.Context(), c.stage.Cluster.KubectlPath(), "apply", "--server-side", "-f", "-")
 	apply.Env = append(os.Environ(), "KUBECONFIG="+c.stage.Cluster.AdminKubeconfig())
 	apply.Stdin = bytes.NewBufferString(samples)
