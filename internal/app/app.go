@@ -69,7 +69,8 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	a := &assembly{options: o, version: version, manager: mgr, clock: clock.RealClock{}, started: time.Now()}
+	clk := clock.RealClock{}
+	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now()}
 	a.registry = registry.New(a.clock)
 	for _, step := range []func(context.Context) error{a.addControllers, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
 		if err := step(ctx); err != nil {
