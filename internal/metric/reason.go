@@ -34,12 +34,14 @@ const (
 	NameTaken Reason = "NameTaken"
 	// Suspended: the binding says suspend: true.
 	Suspended Reason = "Suspended"
+	// NotRouted: the API group that serves the binding is not routed to this operator, so no HPA gets to see the value.
+	NotRouted Reason = "NotRouted"
 )
 
 // Reasons lists the vocabulary, so that metrics can show every reason from the start.
 func Reasons() []Reason {
 	return []Reason{
-		Pending, NoData, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended,
+		Pending, NoData, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended, NotRouted,
 	}
 }
 

@@ -1,0 +1,12 @@
+package metric
+
+// API is one of the two API groups that HPAs ask.
+type API string
+
+// The API groups.
+const (
+	// CustomMetrics serves Object and Pods metrics.
+	CustomMetrics API = "custom.metrics.k8s.io"
+	// ExternalMetrics serves External metrics.
+	ExternalMetrics API = "external.metrics.k8s.io"
+)
