@@ -26,6 +26,7 @@ type Registry struct {
 	claims      map[metric.Claim][]*entry // oldest binding first: the first one serves
 	questions   map[query.Question][]*entry
 	connections map[string]Connection
+	routes      map[metric.API]*metric.Failure // what is missing or nil is routed to us
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
 	wake        chan struct{}
@@ -46,6 +47,7 @@ func New(clock clock.PassiveClock) *Registry {
 		claims:      map[metric.Claim][]*entry{},
 		questions:   map[query.Question][]*entry{},
 		connections: map[string]Connection{},
+		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
 	}
 }
