@@ -26,6 +26,7 @@ func TestControlWithZeroes(t *testing.T) {
 	t.Parallel()
 	s, err := stage.Start(t.Context(), stage.Options{
 		Cluster:    cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second},
+		Config:     "overlays/custom-only",
 		NoOperator: true,
 	})
 	if err != nil {

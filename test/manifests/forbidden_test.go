@@ -20,6 +20,8 @@ const (
 	writes  = "create update patch delete deletecollection"
 	changes = "update patch delete deletecollection"
 	custom  = "custom.metrics.k8s.io"
+
+	external = "external.metrics.k8s.io"
 )
 
 // check asks for each request.
@@ -48,6 +50,7 @@ func TestTheOperatorMay(t *testing.T) {
 		{name: "write the status of its kinds", verbs: "patch", group: group, resources: "sysdigmetricbindings/status sysdigconnections/status", namespace: "default", object: "any"},
 		{name: "write the caBundle of v1beta1", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.custom.metrics.k8s.io"},
 		{name: "write the caBundle of v1beta2", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta2.custom.metrics.k8s.io"},
+		{name: "write the caBundle of external metrics", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.external.metrics.k8s.io"},
 		{name: "ask who a caller is and what it may", verbs: "create", group: "authorization.k8s.io", resources: "subjectaccessreviews"},
 		{name: "read the front proxy's authority", verbs: reads, resources: "configmaps", namespace: "kube-system", object: "extension-apiserver-authentication"},
 	})
@@ -78,7 +81,8 @@ func TestTheOperatorMayNot(t *testing.T) {
 		{name: "read or write ConfigMaps", verbs: reads + " " + writes, resources: "configmaps", namespace: namespace},
 		{name: "change the front proxy's authority", verbs: changes, resources: "configmaps", namespace: "kube-system", object: "extension-apiserver-authentication"},
 		{name: "patch the API for resource metrics", verbs: writes, group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.metrics.k8s.io"},
-		{name: "patch the API for external metrics", verbs: writes, group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.external.metrics.k8s.io"},
+		{name: "patch another version of external metrics", verbs: writes, group: "apiregistration.k8s.io", resources: "apiservices", object: "v1.external.metrics.k8s.io"},
+		{name: "replace or remove its own APIService of external metrics", verbs: "create update delete", group: "apiregistration.k8s.io", resources: "apiservices apiservices/status", object: "v1beta1.external.metrics.k8s.io"},
 		{name: "patch every APIService", verbs: writes, group: "apiregistration.k8s.io", resources: "apiservices"},
 		{name: "replace or remove its own APIService", verbs: "create update delete", group: "apiregistration.k8s.io", resources: "apiservices apiservices/status", object: "v1beta2.custom.metrics.k8s.io"},
 		{name: "touch roles", verbs: reads + " " + writes + " escalate bind", group: "rbac.authorization.k8s.io", resources: "roles clusterroles rolebindings clusterrolebindings", namespace: namespace},

@@ -19,11 +19,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 )
 
-var variants = []string{"default", "overlays/dev", "overlays/production"}
+var variants = []string{"default", "overlays/dev", "overlays/production", "overlays/custom-only", "overlays/external-only"}
 
 func TestOverlaysAreAccepted(t *testing.T) {
 	for _, folder := range variants {
@@ -102,6 +104,52 @@ func TestTheOperatorUnderstandsTheArguments(t *testing.T) {
 	}
 }
 
+// A folder that brings an API group serves it, and the other way round.
+func TestEachFolderBringsWhatItServes(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", namespace)
+	byAPI := map[metric.API][]string{metric.CustomMetrics: {v1beta1Custom, v1beta2Custom}, metric.ExternalMetrics: {v1beta1External}}
+	for folder, serve := range map[string][]metric.API{
+		"operator": nil, "default": metric.APIs(), "overlays/dev": metric.APIs(), "overlays/production": metric.APIs(),
+		"overlays/custom-only": {metric.CustomMetrics}, "overlays/external-only": {metric.ExternalMetrics},
+	} {
+		t.Run(folder, func(t *testing.T) {
+			var want []string
+			for _, api := range serve {
+				want = append(want, byAPI[api]...)
+			}
+			var got []string
+			for _, raw := range findAll(t, folder, "APIService") {
+				var s apiregistrationv1.APIService
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw.Object, &s); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, s.Name)
+				if s.Labels[partOf] != product || s.Spec.Service.Name != account || s.Spec.Service.Namespace != namespace || s.Spec.InsecureSkipTLSVerify {
+					t.Errorf("it is %+v", s)
+				}
+				// Beside a v1beta1 of somebody else, HPAs must not ask our v1beta2.
+				if priority := map[bool]int32{true: 10, false: 100}[s.Spec.Version == "v1beta2"]; s.Spec.VersionPriority != priority {
+					t.Errorf("%s has the priority %d, want %d", s.Name, s.Spec.VersionPriority, priority)
+				}
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("it brings %q, want %q", got, want)
+			}
+			parsed, err := options.Parse(deploymentOf(t, folder).Spec.Template.Spec.Containers[0].Args, func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, api := range metric.APIs() {
+				if folder != "operator" && parsed.Serves(api) != slices.Contains(serve, api) {
+					t.Errorf("it serves %q, want %q", parsed.Serve, serve)
+				}
+			}
+		})
+	}
+}
+
 func TestReplicas(t *testing.T) {
 	for folder, want := range map[string]int32{"default": 1, "overlays/dev": 1, "overlays/production": 2} {
 		if got := deploymentOf(t, folder).Spec.Replicas; got == nil || *got != want {
@@ -148,27 +196,34 @@ func deploymentOf(t *testing.T, folder string) *appsv1.Deployment {
 // find renders a folder of config and reads the only object of a kind.
 func find(t *testing.T, folder, kind string, into any) {
 	t.Helper()
-	found := 0
+	found := findAll(t, folder, kind)
+	if len(found) != 1 {
+		t.Fatalf("%s has %d objects of kind %s, want 1", folder, len(found), kind)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(found[0].Object, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// findAll renders a folder of config and returns the objects of a kind.
+func findAll(t *testing.T, folder, kind string) (found []unstructured.Unstructured) {
+	t.Helper()
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(kubectl(t, "kustomize", config+"/"+folder)), 4096)
 	for {
 		var raw json.RawMessage
 		var object unstructured.Unstructured
 		err := decoder.Decode(&raw)
 		if errors.Is(err, io.EOF) {
-			break
+			return found
 		}
 		if err == nil {
 			err = object.UnmarshalJSON(raw)
 		}
-		if err == nil && object.GetKind() == kind {
-			found++
-			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if found != 1 {
-		t.Fatalf("%s has %d objects of kind %s, want 1", folder, found, kind)
+		if object.GetKind() == kind {
+			found = append(found, object)
+		}
 	}
 }

@@ -36,6 +36,7 @@ func TestAnEditorOfANamespace(t *testing.T) {
 			editor.check(t, true, []access{
 				{name: "may read and write bindings", verbs: reads + " " + writes, group: group, resources: "sysdigmetricbindings", namespace: "team-a"},
 				{name: "may read values", verbs: "get list", group: custom, resources: "services/requests pods/requests metrics/requests", namespace: "team-a"},
+				{name: "may read external values", verbs: "get list", group: external, resources: "queue-depth", namespace: "team-a"},
 			})
 			editor.check(t, false, []access{
 				{name: "may not write bindings elsewhere", verbs: writes, group: group, resources: "sysdigmetricbindings", namespace: "default"},
@@ -54,6 +55,7 @@ func TestAViewerOfANamespace(t *testing.T) {
 	viewer.check(t, true, []access{
 		{name: "may read bindings", verbs: reads, group: group, resources: "sysdigmetricbindings", namespace: "team-a"},
 		{name: "may read values", verbs: "get list", group: custom, resources: "services/requests pods/requests metrics/requests", namespace: "team-a"},
+		{name: "may read external values", verbs: "get list", group: external, resources: "queue-depth", namespace: "team-a"},
 	})
 	viewer.check(t, false, []access{
 		{name: "may not write bindings", verbs: writes, group: group, resources: "sysdigmetricbindings", namespace: "team-a"},
@@ -61,6 +63,8 @@ func TestAViewerOfANamespace(t *testing.T) {
 		{name: "may not read values elsewhere", verbs: "get list", group: custom, resources: "services/requests pods/requests metrics/requests", namespace: "default"},
 		{name: "may not read values of all namespaces", verbs: "get list", group: custom, resources: "services/requests pods/requests"},
 		{name: "may not read values of the cluster's objects", verbs: "get list", group: custom, resources: "namespaces/requests nodes/requests"},
+		{name: "may not read external values elsewhere", verbs: "get list", group: external, resources: "queue-depth", namespace: "default"},
+		{name: "may not read external values of all namespaces", verbs: "get list", group: external, resources: "queue-depth"},
 		{name: "may not touch connections", verbs: reads + " " + writes, group: group, resources: "sysdigconnections"},
 	})
 }
@@ -74,6 +78,16 @@ func TestPathsOfValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	check := func(t *testing.T, path string, open bool) {
+		t.Helper()
+		err := read(t, viewer, "/apis/"+path)
+		if open && !apierrors.IsServiceUnavailable(err) {
+			t.Errorf("%s gives %v, want it to be allowed and nobody to answer", path, err)
+		}
+		if !open && !apierrors.IsForbidden(err) {
+			t.Errorf("%s gives %v, want it to be forbidden", path, err)
+		}
+	}
 	for _, version := range []string{"v1beta1", "v1beta2"} {
 		for path, open := range map[string]bool{
 			"/namespaces/team-a/services/web/requests":         true,
@@ -85,15 +99,11 @@ func TestPathsOfValues(t *testing.T) {
 			"/namespaces/sysdig-metrics/services/web/requests": false,
 			"/nodes/node-1/requests":                           false,
 		} {
-			err := read(t, viewer, "/apis/"+custom+"/"+version+path)
-			if open && !apierrors.IsServiceUnavailable(err) {
-				t.Errorf("%s%s gives %v, want it to be allowed and nobody to answer", version, path, err)
-			}
-			if !open && !apierrors.IsForbidden(err) {
-				t.Errorf("%s%s gives %v, want it to be forbidden", version, path, err)
-			}
+			check(t, custom+"/"+version+path, open)
 		}
 	}
+	check(t, external+"/v1beta1/namespaces/team-a/queue-depth", true)
+	check(t, external+"/v1beta1/namespaces/default/queue-depth", false)
 }
 
 // read asks for a path, again while the aggregation layer has yet to learn of the APIService.

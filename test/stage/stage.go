@@ -1,9 +1,10 @@
 // Package stage sets the scene for end-to-end tests, benchmarks and the demo: a real control plane, the operator installed
-// from config/default and running as a process of this machine under its own ServiceAccount, reached through its real
+// from config and running as a process of this machine under its own ServiceAccount, reached through its real
 // APIServices.
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -38,8 +39,12 @@ type Options struct {
 	Cluster cluster.Options
 	// Race builds the operator with the race detector.
 	Race bool
+	// Config is the folder of config that is installed: default by default.
+	Config string
 	// NoOperator leaves the operator out: somebody else will serve on Port.
 	NoOperator bool
+	// NoInstall installs nothing; Apply does, and StartOperator.
+	NoInstall bool
 	// Log receives progress, one line a write.
 	Log io.Writer
 }
@@ -52,11 +57,10 @@ type Stage struct {
 	// Root is the folder of the module.
 	Root string
 
-	options    Options
-	binary     string
-	kubeconfig string
-	operator   *cluster.HostProcess
-	ports      []int // of the aggregated API, the metrics and the probes
+	options  Options
+	binary   string
+	operator *cluster.HostProcess
+	ports    []int // of the aggregated API, the metrics and the probes
 }
 
 // Start sets the stage. When it fails nothing is left.
@@ -112,7 +116,7 @@ func (s *Stage) goBuild(ctx context.Context, args []string) error {
 	return nil
 }
 
-// install applies config/default as the README says and starts the operator as a process of this machine.
+// install applies the manifests as the README says and starts the operator as a process of this machine.
 func (s *Stage) install(ctx context.Context) error {
 	scheme, err := app.Scheme()
 	if err != nil {
@@ -121,20 +125,13 @@ func (s *Stage) install(ctx context.Context) error {
 	if s.Client, err = client.New(s.Cluster.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	if _, err := s.Cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=sysdig-metrics", "-k", filepath.Join(s.Root, "config", "default")); err != nil {
-		return err
-	}
-	// Here the operator is a process beside the control plane; its pods would be empty shells.
-	if _, err := s.Cluster.Kubectl(ctx, "-n", Namespace, "scale", "deployment", name, "--replicas=0"); err != nil {
-		return err
-	}
 	if s.ports, err = cluster.FreePorts(3); err != nil {
 		return err
 	}
-	if err := s.Cluster.ExposeHostProcess(ctx, types.NamespacedName{Namespace: Namespace, Name: name}, s.ports[0]); err != nil {
-		return err
+	if s.options.NoInstall {
+		return nil
 	}
-	if s.kubeconfig, err = s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name); err != nil {
+	if _, err := s.Apply(ctx, cmp.Or(s.options.Config, "default")); err != nil {
 		return err
 	}
 	if s.options.NoOperator {
@@ -143,26 +140,86 @@ func (s *Stage) install(ctx context.Context) error {
 	return s.StartOperator(ctx)
 }
 
+// hosted is what config says, but for where the operator runs: as a process of this machine, where the aggregation layer
+// finds it by the name localhost. Its pods would be empty shells.
+const hosted = `
+resources:
+- %s
+patches:
+- target: {kind: APIService}
+  patch: '[{op: replace, path: /spec/service/port, value: %d}]'
+- target: {kind: Service, name: sysdig-metrics-operator}
+  patch: '[{op: replace, path: /spec, value: {type: ExternalName, externalName: localhost, ports: [{name: https, port: %[2]d}]}}]'
+- target: {kind: Deployment, name: sysdig-metrics-operator}
+  patch: '[{op: replace, path: /spec/replicas, value: 0}]'
+`
+
+// Hosted makes a folder for kubectl's -k that holds what a folder of config holds, for an operator that runs on this machine.
+func (s *Stage) Hosted(folder string) (path string, err error) {
+	path = filepath.Join(s.Cluster.Dir(), "config", folder)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", fmt.Errorf("making the manifests: %w", err)
+	}
+	// Kustomize takes relative paths only, and compares real ones.
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", fmt.Errorf("making the manifests: %w", err)
+	}
+	relative, err := filepath.Rel(real, filepath.Join(s.Root, "config", folder))
+	if err != nil {
+		return "", fmt.Errorf("making the manifests: %w", err)
+	}
+	return path, os.WriteFile(filepath.Join(path, "kustomization.yaml"), fmt.Appendf(nil, hosted, relative, s.ports[0]), 0o600)
+}
+
+// Apply applies a folder of config as the README says, with more arguments if need be. The error holds what kubectl says.
+func (s *Stage) Apply(ctx context.Context, folder string, more ...string) (output string, err error) {
+	path, err := s.Hosted(folder)
+	if err != nil {
+		return "", err
+	}
+	return s.Cluster.Kubectl(ctx, append([]string{"apply", "--server-side", "--field-manager=sysdig-metrics", "-k", path}, more...)...)
+}
+
 // Port is where the APIServices find the aggregated API on this machine.
 func (s *Stage) Port() int { return s.ports[0] }
 
-// StartOperator starts the operator and waits until it is ready and both APIServices are available.
-func (s *Stage) StartOperator(ctx context.Context) error {
+// StartOperator starts the operator, with more flags if need be, and waits until it is ready and the APIServices that point
+// to it are available.
+func (s *Stage) StartOperator(ctx context.Context, flags ...string) error {
 	fmt.Fprintln(s.options.Log, "starting the operator under its own ServiceAccount")
-	local := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-	var err error
-	s.operator, err = s.Cluster.StartHostProcess(name, s.binary,
-		"--kubeconfig="+s.kubeconfig, "--namespace="+Namespace,
-		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(s.ports[0]),
-		"--cert-dir="+filepath.Join(s.Cluster.Dir(), "serving"),
-		"--metrics-bind-address="+local(s.ports[1]), "--health-probe-bind-address="+local(s.ports[2]),
-	)
+	kubeconfig, err := s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name)
 	if err != nil {
 		return err
 	}
-	for _, service := range []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"} {
-		if err := s.Cluster.WaitAPIServiceAvailable(ctx, service); err != nil {
-			return errors.Join(err, s.operator.Failure(), fmt.Errorf("its log: %s", s.OperatorLog()))
+	local := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+	s.operator, err = s.Cluster.StartHostProcess(name, s.binary, append([]string{
+		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace,
+		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(s.ports[0]),
+		"--cert-dir=" + filepath.Join(s.Cluster.Dir(), "serving"),
+		"--metrics-bind-address=" + local(s.ports[1]), "--health-probe-bind-address=" + local(s.ports[2]),
+	}, flags...)...)
+	if err != nil {
+		return err
+	}
+	if err := s.WaitAvailable(ctx); err != nil {
+		return errors.Join(err, s.operator.Failure(), fmt.Errorf("its log: %s", s.OperatorLog()))
+	}
+	return nil
+}
+
+// WaitAvailable waits until the APIServices that point to the operator are available.
+func (s *Stage) WaitAvailable(ctx context.Context) error {
+	var list apiregistrationv1.APIServiceList
+	if err := s.Client.List(ctx, &list); err != nil {
+		return fmt.Errorf("listing APIServices: %w", err)
+	}
+	for _, service := range list.Items {
+		if ref := service.Spec.Service; ref == nil || ref.Namespace != Namespace || ref.Name != name {
+			continue
+		}
+		if err := s.Cluster.WaitAPIServiceAvailable(ctx, service.Name); err != nil {
+			return err
 		}
 	}
 	return nil
