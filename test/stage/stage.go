@@ -147,11 +147,11 @@ resources:
 - %s
 patches:
 - target: {kind: APIService}
-  patch: '[{op: replace, path: /spec/service/port, value: %d}]'
+  patch: '[{"op": "replace", "path": "/spec/service/port", "value": %d}]'
 - target: {kind: Service, name: sysdig-metrics-operator}
-  patch: '[{op: replace, path: /spec, value: {type: ExternalName, externalName: localhost, ports: [{name: https, port: %[2]d}]}}]'
+  patch: '[{"op": "replace", "path": "/spec", "value": {"type": "ExternalName", "externalName": "localhost", "ports": [{"name": "https", "port": %[2]d}]}}]'
 - target: {kind: Deployment, name: sysdig-metrics-operator}
-  patch: '[{op: replace, path: /spec/replicas, value: 0}]'
+  patch: '[{"op": "replace", "path": "/spec/replicas", "value": 0}]'
 `
 
 // Hosted makes a folder for kubectl's -k that holds what a folder of config holds, for an operator that runs on this machine.
