@@ -48,6 +48,7 @@ type Kinds struct {
 	// not take it.
 	mu      sync.Mutex
 	wishes  map[types.NamespacedName]wish // by owner
+	count   map[wish]int                  // how many owners have it
 	watched map[schema.GroupResource]watched
 }
 
@@ -68,7 +69,7 @@ type watched struct {
 func NewKinds(index *Index, informers Informers, reviews Reviews) *Kinds {
 	return &Kinds{
 		index: index, informers: informers, reviews: reviews,
-		wishes: map[types.NamespacedName]wish{}, watched: map[schema.GroupResource]watched{},
+		wishes: map[types.NamespacedName]wish{}, count: map[wish]int{}, watched: map[schema.GroupResource]watched{},
 	}
 }
 
@@ -79,13 +80,17 @@ func (k *Kinds) Want(ctx context.Context, owner types.NamespacedName, kind schem
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wanted := wish{kind: kind, resource: resource}
+	always := resource == podResource || resource == serviceResource || resource == namespaceResource
 	if k.wishes[owner] != wanted {
 		k.release(owner)
+		if !always {
+			k.wishes[owner] = wanted
+			k.count[wanted]++
+		}
 	}
-	if resource == podResource || resource == serviceResource || resource == namespaceResource {
+	if always {
 		return true, nil, nil
 	}
-	k.wishes[owner] = wanted
 	if refused, err := k.ensure(ctx, wanted); refused != nil || err != nil {
 		k.release(owner)
 		return false, refused, err
@@ -101,27 +106,27 @@ func (k *Kinds) Release(owner types.NamespacedName) {
 }
 
 func (k *Kinds) release(owner types.NamespacedName) {
-	before := k.wishes[owner]
-	delete(k.wishes, owner)
-	if !k.wanted(func(w wish) bool { return w.resource == before.resource }) {
-		k.stop(before.resource)
+	before, ok := k.wishes[owner]
+	if !ok {
+		return
 	}
-}
-
-func (k *Kinds) wanted(condition func(wish) bool) bool {
-	for _, w := range k.wishes {
-		if condition(w) {
-			return true
+	delete(k.wishes, owner)
+	if k.count[before]--; k.count[before] == 0 {
+		delete(k.count, before)
+	}
+	for other := range k.count { // one for each version of each kind
+		if other.resource == before.resource {
+			return
 		}
 	}
-	return false
+	k.stop(before.resource)
 }
 
 // ensure lets the resource be watched. A version that nobody wants any more may soon not be served; one that is wanted
 // takes its place.
 func (k *Kinds) ensure(ctx context.Context, w wish) (*metric.Failure, error) {
 	if running, ok := k.watched[w.resource]; ok {
-		if k.wanted(func(w wish) bool { return w.kind == running.kind }) {
+		if k.count[wish{kind: running.kind, resource: w.resource}] > 0 {
 			return nil, nil
 		}
 		k.stop(w.resource)
