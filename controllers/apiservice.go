@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,12 +21,15 @@ import (
 // caKey is the key of the certificate authority in the Secret of the serving certificate.
 const caKey = "ca.crt"
 
+// ownAPIServices are the names of the APIServices that our manifests hold.
+func ownAPIServices() []string {
+	return []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
+}
+
 // APIServiceReconciler keeps the caBundle of our own APIServices in step with the certificate authority of the serving
 // certificate. An APIService that points to somebody else's Service is never written.
 type APIServiceReconciler struct {
 	Client client.Client
-	// Names are the APIServices to look at.
-	Names []string
 	// Service is our own Service.
 	Service types.NamespacedName
 	// Secret holds the serving certificate and its authority.
@@ -33,34 +37,26 @@ type APIServiceReconciler struct {
 }
 
 // +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,resourceNames=v1beta1.custom.metrics.k8s.io;v1beta2.custom.metrics.k8s.io,verbs=patch
+// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,resourceNames=v1beta1.custom.metrics.k8s.io;v1beta2.custom.metrics.k8s.io;v1beta1.external.metrics.k8s.io,verbs=patch
 // For the rotator of the serving certificate:
 // +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=create
 // +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,resourceNames=sysdig-metrics-serving-cert,verbs=update
 
 // SetupWithManager watches the APIServices and the Secret on every replica: a patch that changes nothing is not sent.
 func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	named := predicate.NewPredicateFuncs(func(o client.Object) bool {
-		for _, name := range r.Names {
-			if o.GetName() == name {
-				return true
-			}
-		}
-		return false
-	})
+	named := predicate.NewPredicateFuncs(func(o client.Object) bool { return slices.Contains(ownAPIServices(), o.GetName()) })
 	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == r.Secret })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("apiservice").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
 		For(&apiregistrationv1.APIService{}, builder.WithPredicates(named)).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(own)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(all), builder.WithPredicates(own)).
 		Complete(r)
 }
 
-func (r *APIServiceReconciler) all(context.Context, client.Object) []reconcile.Request {
-	requests := make([]reconcile.Request, len(r.Names))
-	for i, name := range r.Names {
-		requests[i] = reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}
+func all(context.Context, client.Object) (requests []reconcile.Request) {
+	for _, name := range ownAPIServices() {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
 	}
 	return requests
 }
@@ -71,9 +67,8 @@ func (r *APIServiceReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err := r.Client.Get(ctx, request.NamespacedName, &service); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !r.ours(&service) {
-		ctrl.LoggerFrom(ctx).Info("The APIService belongs to another adapter and is left alone", "service", service.Spec.Service)
-		return reconcile.Result{}, nil
+	if !pointsTo(&service, r.Service) {
+		return reconcile.Result{}, nil // another adapter's: RouteReconciler tells of it
 	}
 	var secret corev1.Secret
 	if err := r.Client.Get(ctx, r.Secret, &secret); err != nil {
@@ -90,9 +85,4 @@ func (r *APIServiceReconciler) Reconcile(ctx context.Context, request reconcile.
 		return reconcile.Result{}, fmt.Errorf("writing the caBundle: %w", err)
 	}
 	return reconcile.Result{}, nil
-}
-
-func (r *APIServiceReconciler) ours(s *apiregistrationv1.APIService) bool {
-	ref := s.Spec.Service
-	return ref != nil && ref.Namespace == r.Service.Namespace && ref.Name == r.Service.Name
 }

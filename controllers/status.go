@@ -170,6 +170,8 @@ func conditionsOf(s registry.Standing) []metav1.Condition {
 	case !s.Served:
 		ready.Status, ready.Reason = metav1.ConditionFalse, string(s.Failure.Reason)
 		ready.Message = s.Failure.Message + "; reads answer an error, so HPAs leave the replicas alone"
+	case s.NotRouted != nil:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, string(s.NotRouted.Reason), s.NotRouted.Message
 	case s.Definition.Claim.Set():
 		ready.Message = fmt.Sprintf("%d of %d objects have a fresh value", s.Fresh, s.Matched)
 		if s.Failure != nil {

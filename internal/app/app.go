@@ -35,9 +35,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	cmprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
@@ -241,6 +243,7 @@ func (a *assembly) addPoller(context.Context) error {
 	}))
 }
 
+// addServing adds what serves the APIs and what watches whether HPAs reach us.
 func (a *assembly) addServing(context.Context) error {
 	providerMetrics, err := provider.NewMetrics(metrics.Registry)
 	if err != nil {
@@ -249,20 +252,39 @@ func (a *assembly) addServing(context.Context) error {
 	if err := metrics.Registry.Register(registry.NewCollector(a.registry)); err != nil {
 		return fmt.Errorf("metrics of the registry: %w", err)
 	}
-	return a.manager.Add(serving.New(serving.Config{
-		Name: "sysdig-metrics-operator", Version: a.version,
-		BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
-		Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(),
-	}, provider.New(a.registry, a.clock, providerMetrics)))
+	answers := provider.New(a.registry, a.clock, providerMetrics)
+	var custom cmprovider.CustomMetricsProvider
+	var external cmprovider.ExternalMetricsProvider
+	if a.options.Serves(metric.CustomMetrics) {
+		custom = answers
+	}
+	if a.options.Serves(metric.ExternalMetrics) {
+		external = answers
+	}
+	return errors.Join(
+		(&controllers.RouteReconciler{
+			Client: a.manager.GetClient(), Routes: a.registry, Serve: a.options.Serve, Service: a.service(),
+		}).SetupWithManager(a.manager),
+		a.manager.Add(serving.New(serving.Config{
+			Name: "sysdig-metrics-operator", Version: a.version,
+			BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
+			Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(),
+		}, custom, external)),
+	)
 }
 
-// addCertificates adds what issues and rotates the serving certificate, unless something else does.
+// service is the Service that our APIServices point to.
+func (a *assembly) service() types.NamespacedName {
+	return types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.ServiceName}
+}
+
+// addCertificates adds what issues and rotates the serving certificate and tells our APIServices of its authority, unless
+// something else does.
 func (a *assembly) addCertificates(ctx context.Context) error {
 	if !a.options.ManageCertificates {
 		return nil
 	}
 	secret := types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.CertSecret}
-	service := types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.ServiceName}
 	direct, err := client.New(a.manager.GetConfig(), client.Options{Scheme: a.manager.GetScheme()})
 	if err != nil {
 		return fmt.Errorf("client of the API server: %w", err)
@@ -270,16 +292,13 @@ func (a *assembly) addCertificates(ctx context.Context) error {
 	if err := serving.EnsureSecret(ctx, direct, secret); err != nil {
 		return err
 	}
-	host := service.Name + "." + service.Namespace + ".svc"
+	host := a.service().Name + "." + a.service().Namespace + ".svc"
 	return errors.Join(
 		rotator.AddRotator(a.manager, &rotator.CertRotator{
 			SecretKey: secret, CertDir: a.options.CertDir, CAName: "sysdig-metrics", CAOrganization: "sysdig-metrics",
 			DNSName: host, ExtraDNSNames: []string{host + ".cluster.local"}, IsReady: make(chan struct{}),
 		}),
 		(&serving.SecretFiles{Client: a.manager.GetClient(), Secret: secret, Dir: a.options.CertDir}).SetupWithManager(a.manager),
-		(&controllers.APIServiceReconciler{
-			Client: a.manager.GetClient(), Service: service, Secret: secret,
-			Names: []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"},
-		}).SetupWithManager(a.manager),
+		(&controllers.APIServiceReconciler{Client: a.manager.GetClient(), Service: a.service(), Secret: secret}).SetupWithManager(a.manager),
 	)
 }

@@ -25,10 +25,11 @@ var mayImport = map[string][]string{
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/provider": {"internal/metric"},
 	"internal/serving":  {},
-	"internal/options":  {},
+	"internal/options":  {"internal/metric"},
 	"controllers":       {"api/v1alpha1", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
-		"api/v1alpha1", "controllers", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider", "internal/registry", "internal/serving",
+		"api/v1alpha1", "controllers", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
+		"internal/registry", "internal/serving",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},
 }

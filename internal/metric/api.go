@@ -10,3 +10,6 @@ const (
 	// ExternalMetrics serves External metrics.
 	ExternalMetrics API = "external.metrics.k8s.io"
 )
+
+// APIs lists both, so that metrics can show each from the start.
+func APIs() []API { return []API{CustomMetrics, ExternalMetrics} }

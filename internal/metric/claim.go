@@ -89,3 +89,9 @@ type Object struct {
 	APIVersion string
 	types.NamespacedName
 }
+
+// Item is the value of one object of several.
+type Item struct {
+	Object Object
+	Sample *Sample
+}

@@ -7,9 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // Options are the operator's settings.
@@ -20,6 +23,9 @@ type Options struct {
 	Namespace string
 	// ServiceName is the Service that the APIServices point to.
 	ServiceName string
+
+	// Serve are the API groups that the operator serves; at least one.
+	Serve []metric.API
 
 	// BindAddress and SecurePort are where the aggregated API listens.
 	BindAddress net.IP
@@ -43,12 +49,13 @@ type Options struct {
 // Parse reads the arguments of the command line. The error of a wrong value names the flag; pflag.ErrHelp asks for help.
 func Parse(args []string, usage func(string)) (Options, error) {
 	o := Options{}
-	level := "info"
+	level, serve := "info", []string{"custom", "external"}
 	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
 	flags.Usage = func() { usage(flags.FlagUsages()) }
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "Path of a kubeconfig file. Leave it out inside a cluster.")
 	flags.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "The operator's own namespace. Default: the environment variable POD_NAMESPACE.")
 	flags.StringVar(&o.ServiceName, "service-name", "sysdig-metrics-operator", "The Service that the APIServices point to.")
+	flags.StringSliceVar(&serve, "serve", serve, "The APIs to serve: custom (Object and Pods metrics), external (External metrics), or both. Leave out what another adapter serves, and its APIService.")
 	flags.IPVar(&o.BindAddress, "bind-address", net.IPv4zero, "The address on which the aggregated API listens.")
 	flags.IntVar(&o.SecurePort, "secure-port", 6443, "The port on which the aggregated API listens.")
 	flags.StringVar(&o.CertDir, "cert-dir", filepath.Join(os.TempDir(), "sysdig-metrics-serving"), "Folder of tls.crt and tls.key of the aggregated API.")
@@ -68,7 +75,30 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	if o.LogLevel, err = zapcore.ParseLevel(level); err != nil {
 		return Options{}, fmt.Errorf("--log-level: %w", err)
 	}
+	if o.Serve, err = parseAPIs(serve); err != nil {
+		return Options{}, fmt.Errorf("--serve: %w", err)
+	}
 	return o, o.validate()
+}
+
+// Serves tells whether the operator serves an API group.
+func (o Options) Serves(api metric.API) bool { return slices.Contains(o.Serve, api) }
+
+// parseAPIs reads the short names of API groups.
+func parseAPIs(names []string) ([]metric.API, error) {
+	known := map[string]metric.API{"custom": metric.CustomMetrics, "external": metric.ExternalMetrics}
+	var apis []metric.API
+	for _, name := range names {
+		api, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("%q is no API of the operator: say custom, external, or custom,external", name)
+		}
+		apis = append(apis, api)
+	}
+	if len(apis) == 0 {
+		return nil, errors.New("there is nothing to serve: say custom, external, or custom,external")
+	}
+	return apis, nil
 }
 
 func (o Options) validate() error {

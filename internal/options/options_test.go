@@ -2,11 +2,13 @@ package options_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 )
 
@@ -26,6 +28,27 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestServe(t *testing.T) {
+	for args, want := range map[string][]metric.API{
+		"--namespace=a":                                   {metric.CustomMetrics, metric.ExternalMetrics},
+		"--namespace=a --serve=custom,external":           {metric.CustomMetrics, metric.ExternalMetrics},
+		"--namespace=a --serve=custom":                    {metric.CustomMetrics},
+		"--namespace=a --serve=external":                  {metric.ExternalMetrics},
+		"--namespace=a --serve=external --serve=custom":   {metric.CustomMetrics, metric.ExternalMetrics},
+		"--namespace=a --serve=external --serve=external": {metric.ExternalMetrics},
+	} {
+		o, err := options.Parse(strings.Fields(args), func(string) {})
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		for _, api := range metric.APIs() {
+			if got := o.Serves(api); got != slices.Contains(want, api) {
+				t.Errorf("%s: it serves %s: %t", args, api, got)
+			}
+		}
+	}
+}
+
 func TestWrongFlagsNameThemselves(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]string{
@@ -37,6 +60,9 @@ func TestWrongFlagsNameThemselves(t *testing.T) {
 		"--namespace=a --cert-dir=":          "--cert-dir",
 		"--namespace=a --deploymentname=web": "deploymentname",
 		"--namespace=a serve":                "serve",
+		"--namespace=a --serve=":             "--serve: there is nothing to serve: say custom, external, or custom,external",
+		"--namespace=a --serve=object":       `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
+		"--namespace=a --serve=custom,":      "--serve",
 	} {
 		if _, err := options.Parse(strings.Fields(args), func(string) {}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave %v, want something about %s", args, err, want)

@@ -19,13 +19,12 @@ import (
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 // Board is the part of the registry that reads need.
 type Board interface {
 	Serve(claim metric.Claim, series labels.Selector) (object metric.Object, sample *metric.Sample, failure *metric.Failure, known bool)
-	List(of metric.Claim, objects, series labels.Selector) (items []registry.Item, failure *metric.Failure, known bool)
+	List(of metric.Claim, objects, series labels.Selector) (items []metric.Item, failure *metric.Failure, known bool)
 	Claims(api metric.API) []metric.Claim
 }
 
@@ -68,7 +67,7 @@ func (p *Provider) GetMetricByName(_ context.Context, name types.NamespacedName,
 // the reason.
 func (p *Provider) GetMetricBySelector(_ context.Context, namespace string, objects labels.Selector, info provider.CustomMetricInfo, series labels.Selector) (*custom_metrics.MetricValueList, error) {
 	family := claimOf(types.NamespacedName{Namespace: namespace}, info)
-	var items []registry.Item
+	var items []metric.Item
 	var failure *metric.Failure
 	known := false
 	if namespace != "" && !family.RootScoped() { // across namespaces there are no sets: a tenant sees its own

@@ -33,6 +33,7 @@ type Registry struct {
 	families    map[metric.Claim]*family // by metric.Claim.Family
 	answers     map[query.Question]*answer
 	connections map[string]Connection
+	routes      map[metric.API]*metric.Failure // what is missing or nil is routed to us
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
 	wake        chan struct{}
@@ -60,6 +61,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		families:    map[metric.Claim]*family{},
 		answers:     map[query.Question]*answer{},
 		connections: map[string]Connection{},
+		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
 	}
 }

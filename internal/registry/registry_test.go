@@ -249,7 +249,7 @@ func TestBindingsAreCountedByStanding(t *testing.T) {
 	if !b.Settled() {
 		t.Error("not settled, although all were asked")
 	}
-	if got := testutil.CollectAndCount(registry.NewCollector(b.Registry)); got != 1+len(metric.Reasons()) {
+	if got := testutil.CollectAndCount(registry.NewCollector(b.Registry), "sysdig_metrics_bindings"); got != 1+len(metric.Reasons()) {
 		t.Errorf("%d series, want one for each standing", got)
 	}
 }

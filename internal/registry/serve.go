@@ -12,12 +12,6 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
-// Item is the value of one object of several.
-type Item struct {
-	Object metric.Object
-	Sample *metric.Sample
-}
-
 // Serve answers a read of one object, or of an external metric: the object and the sample, or why there is none. series
 // picks among the series that the binding keeps apart; nil picks all. known is false when nobody claims the name.
 func (r *Registry) Serve(claim metric.Claim, series labels.Selector) (object metric.Object, sample *metric.Sample, failure *metric.Failure, known bool) {
@@ -88,7 +82,7 @@ func (e *entry) object(name string) metric.Object {
 // List answers a read of all objects of a family that a selector matches, in order of their names. An object without a value
 // is left out; when that are all, the failure says why. known is false when nobody claims the metric for objects of this
 // kind.
-func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items []Item, failure *metric.Failure, known bool) {
+func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items []metric.Item, failure *metric.Failure, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	f := r.families[of.Family()]
@@ -96,12 +90,12 @@ func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items
 		return nil, nil, false
 	}
 	owned := r.owned(f, of, objects)
-	items = make([]Item, 0, len(owned))
+	items = make([]metric.Item, 0, len(owned))
 	now := r.clock.Now()
 	for _, one := range owned {
 		sample, why := one.entry.judge(one.name, series, now)
 		if why == nil {
-			items = append(items, Item{Object: one.entry.object(one.name), Sample: sample})
+			items = append(items, metric.Item{Object: one.entry.object(one.name), Sample: sample})
 		} else if failure == nil {
 			failure = &metric.Failure{Reason: why.Reason, Message: fmt.Sprintf("none of %d %s has a value; %s: %s", len(owned), of.Resource, one.name, why.Message)}
 		}

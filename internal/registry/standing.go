@@ -25,6 +25,8 @@ type Standing struct {
 	Matched, Fresh int
 	// Failure is why nothing is served; when something is, why the last attempt failed all the same, or what an object lacks.
 	Failure *metric.Failure
+	// NotRouted is why no HPA gets to see what is served; nil when HPAs reach this operator.
+	NotRouted *metric.Failure
 	// Until is when the standing may change without a new answer; zero when it won't, or when that is not foreseen.
 	Until time.Time
 }
@@ -48,7 +50,7 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 }
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
-	s := Standing{Definition: e.definition}
+	s := Standing{Definition: e.definition, NotRouted: r.routes[e.definition.Claim.API()]}
 	if winner := r.winner(e); winner != nil {
 		s.lose(winner)
 		return s
@@ -211,7 +213,10 @@ func (r *Registry) Count() map[metric.Reason]int {
 	counts := map[metric.Reason]int{}
 	for _, e := range r.entries {
 		o := r.outline(e, now)
-		if o.served {
+		switch {
+		case o.served && r.routes[e.definition.Claim.API()] != nil:
+			o.reason = metric.NotRouted
+		case o.served:
 			o.reason = ""
 		}
 		counts[o.reason]++

@@ -5,6 +5,7 @@ package serving
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
 	generatedcore "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
 	generatedcustommetrics "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/custommetrics"
+	generatedexternalmetrics "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/externalmetrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 )
 
@@ -53,15 +55,16 @@ type Config struct {
 	Insecure bool
 }
 
-// Server serves custom.metrics.k8s.io.
+// Server serves custom.metrics.k8s.io, external.metrics.k8s.io, or both.
 type Server struct {
 	config   Config
-	provider provider.CustomMetricsProvider
+	custom   provider.CustomMetricsProvider
+	external provider.ExternalMetricsProvider
 }
 
-// New returns a server that answers from the provider.
-func New(config Config, provider provider.CustomMetricsProvider) *Server {
-	return &Server{config: config, provider: provider}
+// New returns a server that answers from the providers. The API of one that is nil is not served.
+func New(config Config, custom provider.CustomMetricsProvider, external provider.ExternalMetricsProvider) *Server {
+	return &Server{config: config, custom: custom, external: external}
 }
 
 // NeedLeaderElection tells the manager to serve on every replica.
@@ -113,7 +116,7 @@ func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
 		config.Authentication.Authenticator, config.Authorization.Authorizer = nil, nil
 	}
 	complete := (&apiserver.Config{GenericConfig: &config.Config}).Complete(shared)
-	server, err := complete.New(s.config.Name, s.provider, nil)
+	server, err := complete.New(s.config.Name, s.custom, s.external)
 	if err != nil {
 		return nil, fmt.Errorf("making the API server: %w", err)
 	}
@@ -135,17 +138,21 @@ func (s *Server) options() *options.CustomMetricsAdapterServerOptions {
 		o.Authentication, o.Authorization = nil, nil
 	}
 	namer := openapinamer.NewDefinitionNamer(apiserver.Scheme)
-	o.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	o.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(s.definitions, namer)
 	o.OpenAPIConfig.Info.Title, o.OpenAPIConfig.Info.Version = s.config.Name, s.config.Version
-	o.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	o.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(s.definitions, namer)
 	o.OpenAPIV3Config.Info.Title, o.OpenAPIV3Config.Info.Version = s.config.Name, s.config.Version
 	return o
 }
 
-func definitions(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
+// definitions are the schemas of the APIs that are served.
+func (s *Server) definitions(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
 	all := generatedcore.GetOpenAPIDefinitions(ref)
-	for name, definition := range generatedcustommetrics.GetOpenAPIDefinitions(ref) {
-		all[name] = definition
+	if s.custom != nil {
+		maps.Copy(all, generatedcustommetrics.GetOpenAPIDefinitions(ref))
+	}
+	if s.external != nil {
+		maps.Copy(all, generatedexternalmetrics.GetOpenAPIDefinitions(ref))
 	}
 	return all
 }

@@ -62,7 +62,7 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	server := serving.New(serving.Config{
 		Name: "bench", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: *port, CertDir: *certificates,
 		REST: &rest.Config{Host: "https://127.0.0.1:1"}, Insecure: true, // nobody is asked
-	}, served)
+	}, served, nil)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -140,7 +140,7 @@ func (p program) serve(ctx context.Context, c client.Client, config *rest.Config
 	server := serving.New(serving.Config{
 		Name: "zeroes", Version: "test", BindAddress: net.IPv4(127, 0, 0, 1), Port: p.port, CertDir: p.certDir,
 		Kubeconfig: p.kubeconfig, REST: config,
-	}, zeroes{provider.New(board, clk, providerMetrics)})
+	}, zeroes{provider.New(board, clk, providerMetrics)}, nil)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return poller.New(clk, board, pods, pollerMetrics).Start(ctx) })
 	group.Go(func() error { return server.Start(ctx) })
