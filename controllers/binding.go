@@ -32,8 +32,22 @@ type Definitions interface {
 	Delete(types.NamespacedName)
 }
 
-// recheck is how often a refused binding is looked at again: nobody tells us when the CRD of its target is installed.
-const recheck = time.Minute
+// Kinds watches the kinds of targets.
+type Kinds interface {
+	// Want watches a kind on behalf of a binding, in place of the one that it wanted before. synced tells whether its objects
+	// are known; refused says why they cannot be.
+	Want(ctx context.Context, binding types.NamespacedName, kind schema.GroupVersionKind, resource schema.GroupResource) (synced bool, refused *metric.Failure, err error)
+	// Release ends what a binding wants.
+	Release(binding types.NamespacedName)
+}
+
+const (
+	// recheck is how often a refused binding is looked at again: nobody tells us when the CRD of its target is installed, or
+	// when the operator may list its kind.
+	recheck = time.Minute
+	// soon is when a binding whose objects are being listed is looked at again.
+	soon = time.Second
+)
 
 // byConnection indexes bindings by the connection they name.
 const byConnection = "spec.connectionRef.name"
@@ -43,10 +57,12 @@ type BindingReconciler struct {
 	Client      client.Reader
 	Mapper      meta.RESTMapper
 	Definitions Definitions
+	Kinds       Kinds
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=services;namespaces;pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;list;watch
 
 // SetupWithManager watches bindings and what they depend on, on every replica.
 func (r *BindingReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
@@ -88,7 +104,8 @@ func (r *BindingReconciler) ofConnection(ctx context.Context, o client.Object) [
 
 func (r *BindingReconciler) ofService(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.list(ctx, func(b *v1alpha1.SysdigMetricBinding) bool {
-		return isService(b.Spec.Target) && b.Spec.Target.Name == o.GetName()
+		t := b.Spec.Target
+		return t != nil && isService(t) && t.Name == o.GetName()
 	}, client.InNamespace(o.GetNamespace()))
 }
 
@@ -117,6 +134,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	if err := r.Client.Get(ctx, request.NamespacedName, &b); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Definitions.Delete(request.NamespacedName)
+			r.Kinds.Release(request.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the binding: %w", err)
@@ -126,10 +144,14 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return reconcile.Result{}, err
 	}
 	r.Definitions.Put(definition)
-	if definition.Refused != nil {
+	switch {
+	case definition.Refused == nil:
+		return reconcile.Result{}, nil
+	case definition.Refused.Reason == metric.Pending:
+		return reconcile.Result{RequeueAfter: soon}, nil
+	default:
 		return reconcile.Result{RequeueAfter: recheck}, nil
 	}
-	return reconcile.Result{}, nil
 }
 
 // compile gathers what the binding depends on. The error is one of the API server's; what the user can mend is in the
@@ -154,9 +176,13 @@ func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetri
 	return query.Compile(b, connection, target), nil
 }
 
-// target finds the resource of the target's kind and, for a Service, its selector.
+// target finds the resource of the target's kind, has it watched and, for a Service by name, finds its selector.
 func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (query.Target, *metric.Failure, error) {
 	t := b.Spec.Target
+	if t == nil {
+		r.Kinds.Release(client.ObjectKeyFromObject(b))
+		return query.Target{}, nil, nil
+	}
 	gv, err := schema.ParseGroupVersion(t.APIVersion)
 	if err != nil {
 		return query.Target{}, metric.Failf(metric.Rejected, "spec.target.apiVersion: %q is no API version", t.APIVersion), nil
@@ -172,21 +198,43 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 	if mapping.Scope.Name() != meta.RESTScopeNameNamespace && target.Resource.String() != "namespaces" {
 		return target, metric.Failf(metric.Rejected, "spec.target: %s is cluster-scoped; a binding describes objects of its own namespace", t.Kind), nil
 	}
-	if !isService(t) {
-		return target, nil, nil
+	refused, err := r.watch(ctx, b, mapping)
+	if refused != nil || err != nil || !isService(t) || t.Selector != nil {
+		return target, refused, err
 	}
-	var service corev1.Service
-	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: t.Name}, &service); err != nil {
-		if apierrors.IsNotFound(err) {
-			return target, metric.Failf(metric.Rejected, "spec.target: there is no Service %s in namespace %s; create it or correct the name", t.Name, b.Namespace), nil
-		}
-		return target, nil, fmt.Errorf("reading the Service: %w", err)
-	}
-	target.Selector = labels.Set(service.Spec.Selector).String()
-	return target, nil, nil
+	target.Selector, refused, err = r.selectorOf(ctx, b)
+	return target, refused, err
 }
 
-func isService(t v1alpha1.Target) bool { return t.APIVersion == "v1" && t.Kind == "Service" }
+// watch has the target's kind watched. A binding by name is served all the same when that is not possible: only reads of
+// several objects by their labels need it.
+func (r *BindingReconciler) watch(ctx context.Context, b *v1alpha1.SysdigMetricBinding, mapping *meta.RESTMapping) (*metric.Failure, error) {
+	synced, refused, err := r.Kinds.Want(ctx, client.ObjectKeyFromObject(b), mapping.GroupVersionKind, mapping.Resource.GroupResource())
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("watching the kind of the target: %w", err)
+	case b.Spec.Target.Selector == nil:
+		return nil, nil
+	case refused == nil && !synced:
+		return metric.Failf(metric.Pending, "the objects of kind %s are being listed", b.Spec.Target.Kind), nil
+	}
+	return refused, nil
+}
+
+// selectorOf reads which pods the Service of the target's name selects.
+func (r *BindingReconciler) selectorOf(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (string, *metric.Failure, error) {
+	name := b.Spec.Target.Name
+	var service corev1.Service
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: name}, &service); err != nil {
+		if apierrors.IsNotFound(err) {
+			return "", metric.Failf(metric.Rejected, "spec.target: there is no Service %s in namespace %s; create it or correct the name", name, b.Namespace), nil
+		}
+		return "", nil, fmt.Errorf("reading the Service: %w", err)
+	}
+	return labels.Set(service.Spec.Selector).String(), nil, nil
+}
+
+func isService(t *v1alpha1.Target) bool { return t.APIVersion == "v1" && t.Kind == "Service" }
 
 // connection finds the connection and checks that the binding's namespace may use it.
 func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (*v1alpha1.SysdigConnection, *metric.Failure, error) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
@@ -121,7 +122,11 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	status = *b.Status.DeepCopy()
 	status.ObservedGeneration = b.Generation
 	status.MetricName = b.ServedName()
-	status.Target = s.Definition.Object.Kind + "/" + s.Definition.Object.Name
+	status.Target = describe(&s.Definition)
+	status.Objects = ""
+	if s.Definition.Claim.Set() && s.Definition.Refused == nil {
+		status.Objects = fmt.Sprintf("%d/%d", s.Fresh, s.Matched)
+	}
 	status.MetricPath = s.Definition.Claim.Path("v1beta2")
 	status.Query = s.Definition.Query
 	if s.Sample != nil {
@@ -140,6 +145,18 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	return status, urgent
 }
 
+// describe is what a binding's values describe: Service/flask, Pod[app=flask], external.
+func describe(d *query.Definition) string {
+	switch {
+	case d.Claim.External:
+		return "external"
+	case d.Claim.Set():
+		return d.Object.Kind + "[" + d.Claim.Selector + "]"
+	default:
+		return d.Object.Kind + "/" + d.Object.Name
+	}
+}
+
 // conditionsOf turns a standing into Accepted and Ready.
 func conditionsOf(s registry.Standing) []metav1.Condition {
 	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the binding is asked and served"}
@@ -150,9 +167,16 @@ func conditionsOf(s registry.Standing) []metav1.Condition {
 	}
 	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonServing, Message: "a fresh value is served"}
 	switch {
-	case s.Sample == nil:
+	case !s.Served:
 		ready.Status, ready.Reason = metav1.ConditionFalse, string(s.Failure.Reason)
 		ready.Message = s.Failure.Message + "; reads answer an error, so HPAs leave the replicas alone"
+	case s.NotRouted != nil:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, string(s.NotRouted.Reason), s.NotRouted.Message
+	case s.Definition.Claim.Set():
+		ready.Message = fmt.Sprintf("%d of %d objects have a fresh value", s.Fresh, s.Matched)
+		if s.Failure != nil {
+			ready.Message += "; " + s.Failure.Error()
+		}
 	case s.Failure != nil && s.Failure.Reason == metric.NoData && s.Definition.Policy.OnNoData != nil:
 		ready.Message = "Sysdig holds no data; the value of spec.onNoData follows when the last sample is older than maxAge"
 	case s.Failure != nil:

@@ -101,6 +101,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		"docs/sysdigmetricbinding.md": {
 			"connectionRef.name", "target", "metricName", "source.metric", "source.promQL", "multiplier", "onNoData", "maxAge", "suspend",
 			"timeAggregation", "counterType", "groupAggregation", "window", "where", "objectLabel",
+			"target.apiVersion", "target.name", "target.selector", "dimensions", "bounds", "objects", "metricPath",
 		},
 	} {
 		page := documents(t)[kind]

@@ -4,15 +4,20 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // SysdigMetricBindingSpec says which Sysdig metric describes which object, and under which name an HPA finds it.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.source.metric) || (has(self.source.metric.where) && size(self.source.metric.where) > 0) || (self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod', 'Namespace']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet']) || !self.target.apiVersion.matches('^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$') || !self.target.kind.matches('^[A-Z][A-Za-z0-9]*$')",message="Sysdig has labels for the targets Service, Pod and Namespace of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for another target add source.metric.where to say which series describe it, or use source.promQL"
+// +kubebuilder:validation:XValidation:rule="!has(self.target) || has(self.target.selector) || !has(self.source.metric) || (has(self.source.metric.where) && size(self.source.metric.where) > 0) || (self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod', 'Namespace']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet']) || !self.target.apiVersion.matches('^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$') || !self.target.kind.matches('^[A-Z][A-Za-z0-9]*$')",message="Sysdig has labels for the targets Service, Pod and Namespace of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for another target add source.metric.where to say which series describe it, or use source.promQL"
+// +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.selector) || (has(self.source.promQL) && has(self.source.promQL.objectLabel)) || (has(self.source.metric) && ((self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet'])))",message="with target.selector the answer has to tell the objects apart: Sysdig has labels for Service and Pod of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for others, and for source.promQL, set source.promQL.objectLabel"
+// +kubebuilder:validation:XValidation:rule="has(self.target) || !has(self.source.promQL) || !has(self.source.promQL.objectLabel)",message="source.promQL.objectLabel needs a target whose name the label holds; an external metric keeps labels apart with source.promQL.dimensions"
+// +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.selector) || self.target.kind != 'Pod' || !has(self.onNoData) || self.onNoData.action != 'Value'",message="onNoData: Value does not go with Pods metrics: a silent pod is left out, and the HPA then errs on the safe side; a number for it would be a guess"
 type SysdigMetricBindingSpec struct {
 	// ConnectionRef names the SysdigConnection to ask.
 	// +optional
 	// +kubebuilder:default={name: default}
 	ConnectionRef ConnectionReference `json:"connectionRef,omitzero"`
 
-	// Target is the object that the value describes; the HPA's describedObject.
-	Target Target `json:"target"`
+	// Target is what the value describes: one object (the HPA's describedObject), or by selector all objects of a kind, each
+	// with its own value; kind Pod by selector is for the HPA's type Pods. Leave it out for an external metric.
+	// +optional
+	Target *Target `json:"target,omitempty"`
 
 	// MetricName is the name that the HPA uses. Default: the binding's name.
 	// +optional
@@ -29,6 +34,10 @@ type SysdigMetricBindingSpec struct {
 	// +kubebuilder:default="1"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?[0-9]{1,15}([.][0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$') || double(self) != 0.0",message="must not be 0: every value would be 0 and the HPA would shrink the workload; use suspend: true to stop serving"
 	Multiplier Decimal `json:"multiplier,omitempty"`
+
+	// Bounds are what a value has to lie within, after the multiplier. A breach is Implausible and never served.
+	// +optional
+	Bounds *Bounds `json:"bounds,omitempty"`
 
 	// OnNoData says what a successful, complete and empty answer means.
 	// +optional
@@ -59,9 +68,9 @@ type ConnectionReference struct {
 	Name string `json:"name,omitempty"`
 }
 
-// Target is one object in the binding's namespace, or that namespace itself.
+// Target is one object in the binding's namespace, all objects of a kind that a selector matches, or that namespace itself.
 //
-// +kubebuilder:validation:XValidation:rule="(self.kind == 'Namespace') != has(self.name)",message="name is required, except for kind Namespace, which always means the binding's own namespace and takes no name"
+// +kubebuilder:validation:XValidation:rule="self.kind == 'Namespace' ? !has(self.name) && !has(self.selector) : has(self.name) != has(self.selector)",message="set exactly one of name and selector, except for kind Namespace, which always means the binding's own namespace and takes neither"
 type Target struct {
 	// APIVersion of the object, such as v1 or apps/v1.
 	// +kubebuilder:validation:MaxLength=253
@@ -76,6 +85,51 @@ type Target struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of one object: lower case letters, digits, '-' and '.'"
 	Name string `json:"name,omitempty"`
+	// Selector matches objects by their labels, also those that are made later. {} matches all of the kind in the namespace.
+	// +optional
+	Selector *ObjectSelector `json:"selector,omitempty"`
+}
+
+// ObjectSelector matches objects by their labels; all that it says has to hold. It reads like any label selector of
+// Kubernetes.
+type ObjectSelector struct {
+	// MatchLabels are labels and the values that they have to have.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// MatchExpressions are further conditions.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
+}
+
+// LabelRequirement is a condition on one label.
+//
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values; Exists and DoesNotExist take none"
+type LabelRequirement struct {
+	// Key of the label.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	Key string `json:"key"`
+	// Operator is In, NotIn, Exists or DoesNotExist.
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+	// Values to compare with.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=63
+	Values []string `json:"values,omitempty"`
+}
+
+// LabelSelector is the selector as the libraries of Kubernetes know it.
+func (s *ObjectSelector) LabelSelector() *metav1.LabelSelector {
+	selector := &metav1.LabelSelector{MatchLabels: s.MatchLabels}
+	for _, r := range s.MatchExpressions {
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: r.Key, Operator: r.Operator, Values: r.Values})
+	}
+	return selector
 }
 
 // Source is what to ask Sysdig: a metric by name, or raw PromQL.
@@ -175,7 +229,21 @@ type MetricSource struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	Where []LabelFilter `json:"where,omitempty"`
+
+	// Dimensions are labels that are kept apart, so that the HPA's metric.selector can pick among their values. They go by the
+	// name given here. An external metric has one item for each combination, and the HPA adds them up. An object has at most
+	// 100 combinations.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	Dimensions []Dimension `json:"dimensions,omitempty"`
 }
+
+// Dimension is a label that is kept apart.
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z]([a-zA-Z0-9_.]*[a-zA-Z0-9])?$')",message="must be a label such as net.http.method: at most 63 letters, digits, '.' and '_', beginning with a letter and ending with a letter or digit, as in the selectors of Kubernetes"
+// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.namespace.name', 'kube_namespace_name', 'kubernetes.cluster.name', 'kube_cluster_name'])",message="is set by the operator: a binding sees its own namespace in the connection's cluster"
+type Dimension string
 
 // FilterOperator compares a label with values.
 // +kubebuilder:validation:Enum=In;NotIn
@@ -210,13 +278,34 @@ type LabelFilter struct {
 // PromQLSource asks a PromQL query.
 type PromQLSource struct {
 	// Query is confined to the connection's cluster and the binding's namespace, whatever it says. It has to return one
-	// series, or one series per object when objectLabel is set. @ and offset are refused: a sample has to be of now.
+	// series, or one for each object when objectLabel is set and for each combination of the dimensions. @ and offset are
+	// refused: a sample has to be of now.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=8192
 	Query string `json:"query"`
 	// ObjectLabel is the label of the answer that holds the target's name.
 	// +optional
 	ObjectLabel LabelName `json:"objectLabel,omitempty"`
+	// Dimensions are labels of the answer that are kept apart, so that the HPA's metric.selector can pick among their values.
+	// An external metric has one item for each combination, and the HPA adds them up.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('.')",message="must be a label of PromQL, with '_' in place of '.'"
+	Dimensions []Dimension `json:"dimensions,omitempty"`
+}
+
+// Bounds are limits of a value.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="set min, max or both"
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || !self.min.matches('^-?[0-9]{1,15}([.][0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$') || !self.max.matches('^-?[0-9]{1,15}([.][0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$') || double(self.min) <= double(self.max)",message="min must not be greater than max"
+type Bounds struct {
+	// Min is the least value that is plausible.
+	// +optional
+	Min Decimal `json:"min,omitempty"`
+	// Max is the greatest value that is plausible.
+	// +optional
+	Max Decimal `json:"max,omitempty"`
 }
 
 // NoDataAction says what a successful, complete and empty answer means.
@@ -251,7 +340,7 @@ type Decimal string
 
 // Observed is the last value that was served.
 type Observed struct {
-	// Value as an HPA reads it.
+	// Value as an HPA reads it: of Pods metrics the mean of the pods, of an external metric the sum of its items.
 	Value string `json:"value"`
 	// Time of the newest point behind the value, by Sysdig's clock.
 	Time metav1.Time `json:"time"`
@@ -278,9 +367,13 @@ type SysdigMetricBindingStatus struct {
 	// +optional
 	MetricName string `json:"metricName,omitempty"`
 
-	// Target is the object that the value describes, as kind/name.
+	// Target is what the value describes: kind/name, kind[selector], or external.
 	// +optional
 	Target string `json:"target,omitempty"`
+
+	// Objects is how many of the objects that the selector matches have a fresh value: 4/5. Only for a target by selector.
+	// +optional
+	Objects string `json:"objects,omitempty"`
 
 	// MetricPath is what to paste after kubectl get --raw to see what the HPA sees.
 	// +optional
@@ -299,6 +392,7 @@ type SysdigMetricBindingStatus struct {
 // +kubebuilder:printcolumn:name="Metric",type=string,JSONPath=`.status.metricName`
 // +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.status.target`
 // +kubebuilder:printcolumn:name="Value",type=string,JSONPath=`.status.observed.value`
+// +kubebuilder:printcolumn:name="Objects",type=string,JSONPath=`.status.objects`
 // +kubebuilder:printcolumn:name="Observed",type=date,JSONPath=`.status.observed.time`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

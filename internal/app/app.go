@@ -15,8 +15,11 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -37,6 +40,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
@@ -72,9 +76,10 @@ func Run(ctx context.Context, o options.Options, version string) error {
 		return fmt.Errorf("making the manager: %w", err)
 	}
 	clk := clock.RealClock{}
-	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now()}
-	a.registry = registry.New(a.clock)
-	for _, step := range []func(context.Context) error{a.addControllers, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
+	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk)}
+	a.objects = objects.NewIndex(a.pods)
+	a.registry = registry.New(clk, a.objects)
+	for _, step := range []func(context.Context) error{a.addIndexes, a.addControllers, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -115,7 +120,7 @@ func restConfig(o options.Options) (*rest.Config, error) {
 // cacheOptions keep the caches small: Secrets of our own namespace only, and pods without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: objects.Strip,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}},
 			&corev1.Pod{}:    {Transform: pods.Strip},
@@ -130,7 +135,49 @@ type assembly struct {
 	manager  manager.Manager
 	clock    clock.Clock
 	started  time.Time
+	pods     *pods.Index
+	objects  *objects.Index
 	registry *registry.Registry
+	// indexed tells whether the indexes know all pods and Services.
+	indexed []toolscache.InformerSynced
+}
+
+// addIndexes fills the indexes of what is always watched.
+func (a *assembly) addIndexes(ctx context.Context) error {
+	for object, handler := range map[client.Object]toolscache.ResourceEventHandler{
+		&corev1.Pod{}:     a.pods,
+		&corev1.Service{}: a.objects.Feed(schema.GroupResource{Resource: "services"}),
+	} {
+		informer, err := a.manager.GetCache().GetInformer(ctx, object)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", object, err)
+		}
+		watch, err := informer.AddEventHandler(handler)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", object, err)
+		}
+		a.indexed = append(a.indexed, watch.HasSynced)
+	}
+	return nil
+}
+
+// cluster answers what reading an answer of Sysdig has to know of objects.
+type cluster struct {
+	*pods.Index
+	objects *objects.Index
+}
+
+// Services implements query.Cluster. A selector that cannot be parsed matches nothing; it was refused before.
+func (c cluster) Services(namespace, selector string) map[string]string {
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return nil
+	}
+	services := map[string]string{}
+	for _, s := range c.objects.Services(namespace, parsed) {
+		services[s.Name] = s.Selector
+	}
+	return services
 }
 
 func (a *assembly) addControllers(ctx context.Context) error {
@@ -142,11 +189,16 @@ func (a *assembly) addControllers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	clientset, err := kubernetes.NewForConfig(a.manager.GetConfig())
+	if err != nil {
+		return fmt.Errorf("client of access reviews: %w", err)
+	}
+	kinds := objects.NewKinds(a.objects, a.manager.GetCache(), clientset.AuthorizationV1().SelfSubjectAccessReviews())
 	recorder := a.manager.GetEventRecorder("sysdig-metrics-operator")
 	return errors.Join(
 		a.manager.Add(elector),
 		(&controllers.ConnectionReconciler{Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version}).SetupWithManager(a.manager),
-		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry}).SetupWithManager(ctx, a.manager),
+		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry, Kinds: kinds}).SetupWithManager(ctx, a.manager),
 		(&controllers.StatusReconciler{
 			Client: c, Clock: a.clock, Standings: a.registry, Leader: elector, Events: recorder, Notifier: bindings,
 			Writes: rate.NewLimiter(statusWrites, 2*statusWrites),
@@ -176,25 +228,15 @@ func (a *assembly) elector() (*controllers.Elector, error) {
 	return elector, nil
 }
 
-// addPoller adds the poller and the index of pods that it resolves Services with.
-func (a *assembly) addPoller(ctx context.Context) error {
-	index := pods.NewIndex(a.clock)
-	informer, err := a.manager.GetCache().GetInformer(ctx, &corev1.Pod{})
-	if err != nil {
-		return fmt.Errorf("watching pods: %w", err)
-	}
-	watch, err := informer.AddEventHandler(index)
-	if err != nil {
-		return fmt.Errorf("watching pods: %w", err)
-	}
+func (a *assembly) addPoller(context.Context) error {
 	pollerMetrics, err := poller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return fmt.Errorf("metrics of the poller: %w", err)
 	}
-	p := poller.New(a.clock, a.registry, index.Selected, pollerMetrics)
+	p := poller.New(a.clock, a.registry, cluster{a.pods, a.objects}, pollerMetrics)
 	return a.manager.Add(everyReplica(func(ctx context.Context) error {
 		// A Service must not be resolved from half of its pods.
-		if !toolscache.WaitForCacheSync(ctx.Done(), watch.HasSynced) {
+		if !toolscache.WaitForCacheSync(ctx.Done(), a.indexed...) {
 			return nil
 		}
 		return p.Start(ctx)
@@ -217,7 +259,7 @@ func (a *assembly) addServing(context.Context) error {
 		custom = answers
 	}
 	if a.options.Serves(metric.ExternalMetrics) {
-		external = noExternalMetrics{}
+		external = answers
 	}
 	return errors.Join(
 		(&controllers.RouteReconciler{

@@ -21,13 +21,15 @@ var mayImport = map[string][]string{
 	"internal/query":    {"api/v1alpha1", "internal/metric", "internal/sysdig"},
 	"internal/registry": {"internal/metric", "internal/query", "internal/sysdig"},
 	"internal/pods":     {},
+	"internal/objects":  {"internal/metric"},
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/provider": {"internal/metric"},
 	"internal/serving":  {},
 	"internal/options":  {"internal/metric"},
 	"controllers":       {"api/v1alpha1", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
-		"api/v1alpha1", "controllers", "internal/metric", "internal/options", "internal/pods", "internal/poller", "internal/provider", "internal/registry", "internal/serving",
+		"api/v1alpha1", "controllers", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
+		"internal/registry", "internal/serving",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},
 }

@@ -71,6 +71,17 @@ func (p Policy) explain(r Reading, now time.Time) *Failure {
 	return &explained
 }
 
+// NoData is what to serve for a successful and complete answer that holds nothing of what is asked for: OnNoData's value at
+// the time of that answer, or the failure.
+func (p Policy) NoData(failure *Failure, of *Sample) (*Sample, *Failure) {
+	if p.OnNoData == nil {
+		return nil, failure
+	}
+	assumed := *p.OnNoData
+	assumed.Time, assumed.Received = of.Time, of.Received
+	return &assumed, nil
+}
+
 // Until is when the judgement may change without any new attempt: when the sample that is served now gets too old. Zero
 // when nothing is served.
 func (p Policy) Until(r Reading, now time.Time) time.Time {

@@ -1,10 +1,16 @@
 package metric
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+)
 
 // Sample is one number that Sysdig gave for one object, in the unit that an HPA reads (after the multiplier).
 type Sample struct {
-	// Value is finite and fits into int64 thousandths; see NewSample.
+	// Value is finite and fits into int64 thousandths; see Measure.Number.
 	Value float64
 	// Milli is Value in thousandths, rounded away from zero; what an HPA computes with.
 	Milli int64
@@ -14,20 +20,73 @@ type Sample struct {
 	Received time.Time
 	// Window is the stretch of time that the value summarizes; zero when unknown.
 	Window time.Duration
+	// Series are what the value is made of: when dimensions are kept apart, and the items of an external metric. Whoever
+	// holds a sample must not change them.
+	Series []Series
+	// Whole says why the series together make no value although some of them may; nil: Value and Milli hold. Use Select.
+	Whole *Failure
 }
 
-// NewSample checks that value is a number that an HPA can use. The failure is Implausible.
-func NewSample(value float64, at, received time.Time, window time.Duration) (Sample, *Failure) {
-	milli, failure := Milli(value)
-	if failure != nil {
-		return Sample{}, failure
+// NewSample reduces the series of one object, of which there is at least one, to a value that an HPA can use. They are kept
+// when keep says so, and then belong to the sample. The failure is Implausible, or Rejected when there are too many to keep.
+func NewSample(m Measure, series []Series, keep bool, at, received time.Time, window time.Duration) (*Sample, *Failure) {
+	if keep {
+		if failure := combinations(series); failure != nil {
+			return nil, failure
+		}
 	}
-	return Sample{Value: value, Milli: milli, Time: at, Received: received, Window: window}, nil
+	value, milli, failure := m.Reduce(series)
+	if failure != nil && !keep {
+		return nil, failure
+	}
+	s := &Sample{Value: value, Milli: milli, Time: at, Received: received, Window: window, Whole: failure}
+	if keep {
+		s.Series = series
+	}
+	return s, nil
+}
+
+// Select narrows a sample to the series that a selector matches. dimensions are the labels that the binding keeps apart.
+// The failure is Rejected for a label that is none of them, NoData when nothing matches, Implausible when too much does.
+func (s *Sample) Select(selector labels.Selector, dimensions []string, m Measure) (*Sample, *Failure) {
+	if selector == nil || selector.Empty() {
+		if s.Whole != nil {
+			return nil, s.Whole
+		}
+		return s, nil
+	}
+	requirements, _ := selector.Requirements()
+	for _, r := range requirements {
+		if !slices.Contains(dimensions, r.Key()) {
+			return nil, Failf(Rejected, "metric.selector of the HPA names %s, which this binding does not keep apart: %s; add it to the dimensions of spec.source", r.Key(), keptApart(dimensions))
+		}
+	}
+	var matching []Series
+	for _, one := range s.Series {
+		if selector.Matches(one.Labels) {
+			matching = append(matching, one)
+		}
+	}
+	if len(matching) == 0 {
+		return nil, Failf(NoData, "Sysdig answered, and no series matches metric.selector %s", selector)
+	}
+	value, milli, failure := m.Reduce(matching)
+	if failure != nil {
+		return nil, failure
+	}
+	return &Sample{Value: value, Milli: milli, Time: s.Time, Received: s.Received, Window: s.Window, Series: matching}, nil
+}
+
+func keptApart(dimensions []string) string {
+	if len(dimensions) == 0 {
+		return "it has no dimensions"
+	}
+	return "its dimensions are " + strings.Join(dimensions, ", ")
 }
 
 // Age is how old the sample is at now. A sample cannot be younger than its receipt: a backend whose clock runs ahead
 // must not make old values look fresh, so the older of the two times counts.
-func (s Sample) Age(now time.Time) time.Duration {
+func (s *Sample) Age(now time.Time) time.Duration {
 	return max(now.Sub(older(s.Time, s.Received)), 0)
 }
 

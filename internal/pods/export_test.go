@@ -5,8 +5,8 @@ func Remembered(x *Index) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	n := 0
-	for _, names := range x.pods {
-		n += len(names)
+	for _, namespace := range x.namespaces {
+		n += len(namespace.history)
 	}
 	return n
 }

@@ -1,10 +1,11 @@
 // Package pods remembers which pods carry which labels, now and in the recent past: a Service's value covers the pods
-// that it selects now or selected within the query's window.
+// that it selects now or selected within the query's window, a Pods metric the pods that exist now.
 package pods
 
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,20 +28,33 @@ type span struct {
 	until  time.Time
 }
 
+// pod is a pod that exists now. Neighbours with equal labels share them: the pods of a workload are mostly alike and next
+// to each other, so that a selector has to look at one of them.
+type pod struct {
+	name   string
+	labels *labels.Set
+}
+
+// namespace holds the pods of one namespace.
+type namespace struct {
+	history map[string][]span // by name; the last span may be the current one
+	present []pod             // in the order of names: the pods whose last span is the current one
+}
+
 // Index is filled by the events of a Pod informer. It is safe for concurrent use.
 type Index struct {
 	clock clock.PassiveClock
 
-	mu    sync.Mutex
-	pods  map[string]map[string][]span // by namespace and name; the last span may be the current one
-	swept time.Time
+	mu         sync.RWMutex
+	namespaces map[string]*namespace
+	swept      time.Time
 }
 
 var _ cache.ResourceEventHandler = (*Index)(nil)
 
 // NewIndex returns an empty index.
 func NewIndex(clock clock.PassiveClock) *Index {
-	return &Index{clock: clock, pods: map[string]map[string][]span{}}
+	return &Index{clock: clock, namespaces: map[string]*namespace{}}
 }
 
 // OnAdd implements cache.ResourceEventHandler.
@@ -68,24 +82,99 @@ func terminal(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-func (x *Index) record(pod *corev1.Pod, running bool) {
+func (x *Index) record(p *corev1.Pod, running bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sweep()
-	spans := x.pods[pod.Namespace][pod.Name]
+	n := x.namespaces[p.Namespace]
+	if n == nil {
+		n = &namespace{history: map[string][]span{}}
+		x.namespaces[p.Namespace] = n
+	}
+	n.record(p, running, x.clock.Now())
+}
+
+func (n *namespace) record(p *corev1.Pod, running bool, now time.Time) {
+	spans := n.history[p.Name]
 	if last := len(spans) - 1; last >= 0 && spans[last].until.IsZero() {
-		if running && maps.Equal(spans[last].labels, labels.Set(pod.Labels)) {
+		if running && maps.Equal(spans[last].labels, labels.Set(p.Labels)) {
 			return
 		}
-		spans[last].until = x.clock.Now()
+		spans[last].until = now
 	}
 	if running {
-		spans = append(spans, span{labels: pod.Labels})
+		spans = append(spans, span{labels: p.Labels})
 	}
-	if x.pods[pod.Namespace] == nil {
-		x.pods[pod.Namespace] = map[string][]span{}
+	n.history[p.Name] = spans
+	n.keep(p, running)
+}
+
+// keep brings present in step. Pods mostly come in the order of their names, so that most of them go to the end.
+func (n *namespace) keep(p *corev1.Pod, running bool) {
+	i, found := n.find(p.Name)
+	if found {
+		n.present = slices.Delete(n.present, i, i+1)
 	}
-	x.pods[pod.Namespace][pod.Name] = spans
+	if running {
+		n.present = slices.Insert(n.present, i, pod{name: p.Name, labels: n.share(i, p.Labels)})
+	}
+}
+
+// share finds labels beside a place.
+func (n *namespace) share(i int, set labels.Set) *labels.Set {
+	for _, neighbour := range n.present[max(i-1, 0):min(i+1, len(n.present))] {
+		if maps.Equal(*neighbour.labels, set) {
+			return neighbour.labels
+		}
+	}
+	return &set
+}
+
+func (n *namespace) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(n.present, name, func(p pod, name string) int { return strings.Compare(p.name, name) })
+}
+
+// Present lists, in order, the pods of a namespace that exist now and that all selectors select.
+func (x *Index) Present(namespace string, selectors ...labels.Selector) []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := x.namespaces[namespace]
+	if n == nil {
+		return nil
+	}
+	var names []string
+	var last *labels.Set
+	var wanted bool
+	for _, p := range n.present {
+		if p.labels != last {
+			last, wanted = p.labels, selected(*p.labels, selectors)
+		}
+		if wanted {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+func selected(set labels.Set, selectors []labels.Selector) bool {
+	for _, s := range selectors {
+		if !s.Matches(set) {
+			return false
+		}
+	}
+	return true
+}
+
+// Matches tells whether the pod exists now and the selector selects it.
+func (x *Index) Matches(namespace, name string, selector labels.Selector) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := x.namespaces[namespace]
+	if n == nil {
+		return false
+	}
+	i, found := n.find(name)
+	return found && selector.Matches(*n.present[i].labels)
 }
 
 // Selected lists, in order, the pods of a namespace that a label selector selects now or selected within the window
@@ -97,10 +186,14 @@ func (x *Index) Selected(namespace, selector string, window time.Duration) []str
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.forget(namespace)
 	now := x.clock.Now()
+	x.forget(namespace, now)
+	n := x.namespaces[namespace]
+	if n == nil {
+		return nil
+	}
 	var names []string
-	for name, spans := range x.pods[namespace] {
+	for name, spans := range n.history {
 		if slices.ContainsFunc(spans, func(s span) bool {
 			return (s.until.IsZero() || now.Sub(s.until) <= window) && parsed.Matches(s.labels)
 		}) {
@@ -115,25 +208,28 @@ func (x *Index) Selected(namespace, selector string, window time.Duration) []str
 func (x *Index) sweep() {
 	if now := x.clock.Now(); now.Sub(x.swept) >= sweepEvery {
 		x.swept = now
-		for namespace := range x.pods {
-			x.forget(namespace)
+		for namespace := range x.namespaces {
+			x.forget(namespace, now)
 		}
 	}
 }
 
 // forget drops spans that no window reaches any more.
-func (x *Index) forget(namespace string) {
-	now := x.clock.Now()
-	for name, spans := range x.pods[namespace] {
+func (x *Index) forget(namespace string, now time.Time) {
+	n := x.namespaces[namespace]
+	if n == nil {
+		return
+	}
+	for name, spans := range n.history {
 		spans = slices.DeleteFunc(spans, func(s span) bool { return !s.until.IsZero() && now.Sub(s.until) > retention })
 		if len(spans) == 0 {
-			delete(x.pods[namespace], name)
+			delete(n.history, name)
 			continue
 		}
-		x.pods[namespace][name] = spans
+		n.history[name] = spans
 	}
-	if len(x.pods[namespace]) == 0 {
-		delete(x.pods, namespace)
+	if len(n.history) == 0 {
+		delete(x.namespaces, namespace)
 	}
 }
 

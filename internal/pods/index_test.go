@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -193,12 +194,17 @@ func TestEventsAndQuestionsAtTheSameTime(t *testing.T) {
 				p := pod(fmt.Sprint("p-", i%10), fmt.Sprint("app-", hand%2))
 				x.OnAdd(p, false)
 				x.Selected("shop", "app=app-1", window)
+				x.Present("shop", labels.Everything())
+				x.Matches("shop", p.Name, labels.Everything())
 				x.OnDelete(p)
 				x.clk.Step(10 * time.Second)
 			}
 		})
 	}
 	hands.Wait()
+	if got := x.Present("shop"); got != nil {
+		t.Errorf("%q are present", got)
+	}
 	x.clk.Step(2 * time.Hour)
 	x.want("app-1", 24*time.Hour)
 }

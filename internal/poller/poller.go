@@ -35,7 +35,7 @@ type Board interface {
 type Poller struct {
 	clock   clock.Clock
 	board   Board
-	pods    query.Pods
+	cluster query.Cluster
 	metrics *Metrics
 
 	// due is when to ask a connection again. Only Tick touches it, and Tick is not called concurrently.
@@ -50,9 +50,9 @@ type due struct {
 	revision int64
 }
 
-// New returns a poller. pods resolves the selectors of Services.
-func New(clock clock.Clock, board Board, pods query.Pods, metrics *Metrics) *Poller {
-	return &Poller{clock: clock, board: board, pods: pods, metrics: metrics, due: map[string]due{}}
+// New returns a poller. cluster resolves the selectors of Services.
+func New(clock clock.Clock, board Board, cluster query.Cluster, metrics *Metrics) *Poller {
+	return &Poller{clock: clock, board: board, cluster: cluster, metrics: metrics, due: map[string]due{}}
 }
 
 // NeedLeaderElection tells the manager to run the poller on every replica: each serves from its own memory.
@@ -206,7 +206,7 @@ func (p *Poller) ask(ctx context.Context, c registry.Connection, request query.R
 		return request.Fail(failure, attempt)
 	}
 	r.answered()
-	return request.Read(answer, attempt, p.pods)
+	return request.Read(answer, attempt, p.cluster)
 }
 
 // send sends one query and counts it.

@@ -3,11 +3,15 @@ package query
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	promlabels "github.com/prometheus/prometheus/model/labels"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -17,9 +21,9 @@ import (
 
 // Target is what the API server knows of a binding's target.
 type Target struct {
-	// Resource of the target's kind.
+	// Resource of the target's kind; empty without a target.
 	Resource schema.GroupResource
-	// Selector of a Service, in canonical form; empty for other kinds.
+	// Selector of the Service with the target's name, in canonical form; empty for other targets.
 	Selector string
 }
 
@@ -49,24 +53,44 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 	d := Definition{
 		Binding: types.NamespacedName{Namespace: b.Namespace, Name: b.Name},
 		UID:     b.UID, Created: b.CreationTimestamp.Time, Generation: b.Generation,
-		Claim: metric.Claim{Namespace: b.Namespace, Resource: resource, Object: b.Spec.Target.Name, Metric: b.ServedName()},
-		Object: metric.Object{
-			Kind: b.Spec.Target.Kind, APIVersion: b.Spec.Target.APIVersion,
-			NamespacedName: types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Target.Name},
-		},
 		Policy: metric.Policy{MaxAge: b.Spec.MaxAge.Duration, Suspended: b.Spec.Suspend},
 	}
-	if isNamespace(b.Spec.Target) {
-		d.Claim = metric.NamespaceClaim(b.Namespace, b.ServedName())
-		d.Object.NamespacedName = types.NamespacedName{Name: b.Namespace}
-	}
-	d.Policy.OnNoData, d.Refused = compileNoData(b.Spec.OnNoData)
+	var selected, noData *metric.Failure
+	d.Claim, d.Object, d.Selector, selected = claim(b, resource)
+	d.Policy.OnNoData, noData = compileNoData(b.Spec.OnNoData, d.Claim.External)
+	d.Refused = cmp.Or(selected, noData)
 	return d
 }
 
-func isNamespace(t v1alpha1.Target) bool { return t.APIVersion == "v1" && t.Kind == "Namespace" }
+// claim is the name under which the value of a binding is served, and what it describes. A selector that cannot be used
+// matches nothing.
+func claim(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) (metric.Claim, metric.Object, labels.Selector, *metric.Failure) {
+	t := b.Spec.Target
+	if t == nil {
+		return metric.ExternalClaim(b.Namespace, b.ServedName()), metric.Object{}, nil, nil
+	}
+	object := metric.Object{Kind: t.Kind, APIVersion: t.APIVersion, NamespacedName: types.NamespacedName{Namespace: b.Namespace, Name: t.Name}}
+	if isNamespace(t) {
+		object.NamespacedName = types.NamespacedName{Name: b.Namespace}
+		return metric.NamespaceClaim(b.Namespace, b.ServedName()), object, nil, nil
+	}
+	c := metric.Claim{Namespace: b.Namespace, Resource: resource, Object: t.Name, Metric: b.ServedName()}
+	if t.Selector == nil {
+		return c, object, nil, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(t.Selector.LabelSelector())
+	if err != nil {
+		return c, object, labels.Nothing(), metric.Failf(metric.Rejected, "spec.target.selector: %v", err)
+	}
+	c.Selector = selector.String()
+	return c, object, selector, nil
+}
 
-func compileNoData(o v1alpha1.OnNoData) (*metric.Sample, *metric.Failure) {
+func isNamespace(t *v1alpha1.Target) bool {
+	return t != nil && t.APIVersion == "v1" && t.Kind == "Namespace"
+}
+
+func compileNoData(o v1alpha1.OnNoData, external bool) (*metric.Sample, *metric.Failure) {
 	if o.Action != v1alpha1.NoDataValue {
 		return nil, nil
 	}
@@ -74,11 +98,11 @@ func compileNoData(o v1alpha1.OnNoData) (*metric.Sample, *metric.Failure) {
 	if failure != nil {
 		return nil, failure
 	}
-	milli, failure := metric.Milli(value)
+	assumed, milli, failure := metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1), External: external}.Number(value)
 	if failure != nil {
 		return nil, metric.Failf(metric.Rejected, "spec.onNoData.value: %s", failure.Message)
 	}
-	return &metric.Sample{Value: value, Milli: milli}, nil
+	return &metric.Sample{Value: assumed, Milli: milli}, nil
 }
 
 func number(field string, d v1alpha1.Decimal) (float64, *metric.Failure) {
@@ -95,7 +119,7 @@ func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnecti
 			"spec.maxAge: %s is shorter than the interval and the ingestionLag of connection %s plus one 10s point, so every sample would be too old; set it to %s or more",
 			b.Spec.MaxAge.Duration, c.Name, need)
 	}
-	multiplier, failure := number("spec.multiplier", b.Spec.Multiplier)
+	measure, failure := compileMeasure(b)
 	if failure != nil {
 		return Question{}, failure
 	}
@@ -110,7 +134,32 @@ func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnecti
 	if failure != nil {
 		return Question{}, failure
 	}
-	return Question{Shape: shape, View: view, Multiplier: multiplier}, nil
+	view.All = b.Spec.Target != nil && b.Spec.Target.Selector != nil
+	return Question{Shape: shape, View: view, Measure: measure}, nil
+}
+
+func compileMeasure(b *v1alpha1.SysdigMetricBinding) (metric.Measure, *metric.Failure) {
+	m := metric.Measure{Min: math.Inf(-1), Max: math.Inf(1), External: b.Spec.Target == nil}
+	if b.Spec.Source.Metric != nil {
+		m.Group = metric.Aggregation(b.Spec.Source.Metric.GroupAggregation)
+	}
+	var failure *metric.Failure
+	if m.Multiplier, failure = number("spec.multiplier", b.Spec.Multiplier); failure != nil {
+		return m, failure
+	}
+	if bounds := b.Spec.Bounds; bounds != nil {
+		if bounds.Min != "" {
+			if m.Min, failure = number("spec.bounds.min", bounds.Min); failure != nil {
+				return m, failure
+			}
+		}
+		if bounds.Max != "" {
+			if m.Max, failure = number("spec.bounds.max", bounds.Max); failure != nil {
+				return m, failure
+			}
+		}
+	}
+	return m, nil
 }
 
 // ScopeOf compiles what all questions of a connection have in common.
@@ -138,28 +187,97 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 	}
 	shape := Shape{
 		Scope: scope, Metric: promQLName(m.Name), Time: m.TimeAggregation, Cumulative: m.CounterType == v1alpha1.CounterCumulative,
-		Group: m.GroupAggregation, Window: m.Window.Duration, Where: where,
+		Group: metric.Aggregation(m.GroupAggregation), Window: m.Window.Duration, Where: where,
 	}
 	view := View{Namespace: b.Namespace}
-	t := b.Spec.Target
+	shape.Dimensions, view.Dimensions, failure = dimensionsOf(m, b.Spec.Target, scope.Labels)
+	if failure != nil {
+		return Shape{}, View{}, failure
+	}
+	if len(m.Dimensions) > 0 && b.Spec.Target != nil {
+		shape.Group = "" // which series of a pod are summed is known at the read, and the pods are reduced after that
+	}
+	failure = aim(&shape, &view, b.Spec.Target, target.Selector, len(m.Where) > 0)
+	return shape, view, failure
+}
+
+// aim sets the grain of a typed shape and which of its rows describe the target.
+func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bool) *metric.Failure {
 	switch {
+	case t == nil, isNamespace(t):
+		shape.Grain = ByNamespace
 	case t.APIVersion == "apps/v1" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, t.Kind):
 		shape.Grain, view.Workload, view.WorkloadType = ByWorkload, t.Name, strings.ToLower(t.Kind)
+	case t.APIVersion == "v1" && t.Kind == "Service" && t.Selector != nil:
+		shape.Grain, shape.Group, view.ByService = ByPod, "", true
+		view.Selector = labelsOf(t.Selector)
 	case t.APIVersion == "v1" && t.Kind == "Service":
-		if target.Selector == "" {
-			return Shape{}, View{}, metric.Failf(metric.Rejected,
+		if selector == "" {
+			return metric.Failf(metric.Rejected,
 				"spec.target: Service %s has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL", t.Name)
 		}
-		shape.Grain, shape.Group, view.Selector, view.Group = ByPod, "", target.Selector, m.GroupAggregation
+		shape.Grain, shape.Group, view.ByService, view.Selector = ByPod, "", true, selector
 	case t.APIVersion == "v1" && t.Kind == "Pod":
-		shape.Grain, shape.Group, view.Pod, view.Group = ByPod, "", t.Name, m.GroupAggregation
-	case isNamespace(t) || len(m.Where) > 0:
+		shape.Grain, shape.Group, view.Pod = ByPod, "", t.Name
+	case where && t.Selector == nil:
 		shape.Grain = ByNamespace
+	case t.Selector != nil:
+		return metric.Failf(metric.Rejected,
+			"spec.target.selector: Sysdig has no label that tells one %s from another; use source.promQL with objectLabel", t.Kind)
 	default:
-		return Shape{}, View{}, metric.Failf(metric.Rejected,
+		return metric.Failf(metric.Rejected,
 			"spec.source.metric: Sysdig has no label for %s; add where to say which series describe it, or use source.promQL", t.Kind)
 	}
-	return shape, view, nil
+	return nil
+}
+
+// labelsOf writes a selector in canonical form. One that cannot be used was refused before.
+func labelsOf(s *v1alpha1.ObjectSelector) string {
+	selector, err := metav1.LabelSelectorAsSelector(s.LabelSelector())
+	if err != nil {
+		return ""
+	}
+	return selector.String()
+}
+
+// dimensionsOf compiles the dimensions of a typed source.
+func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, l Labels) (of, as dimensions, failure *metric.Failure) {
+	taken := confined(l)
+	taken[l.Pod] = "the pods are reduced by groupAggregation; for a value per pod use target kind Pod with a selector"
+	if target != nil {
+		taken[l.Workload] = "the target says which workload the value describes; bind each workload, or all by selector"
+		taken[l.WorkloadType] = taken[l.Workload]
+	}
+	return compileDimensions("spec.source.metric.dimensions", m.Dimensions, l, taken)
+}
+
+// confined are the labels that confine every query, and why a binding leaves them alone.
+func confined(l Labels) map[string]string {
+	const why = "it is set by the operator: a binding sees its own namespace in the connection's cluster"
+	return map[string]string{l.Namespace: why, l.Cluster: why}
+}
+
+// compileDimensions returns the labels to keep apart, in canonical order so that equal ones make equal shapes, and the names
+// under which they are served. taken are labels that cannot be kept apart, and why.
+func compileDimensions(field string, wanted []v1alpha1.Dimension, l Labels, taken map[string]string) (of, as dimensions, failure *metric.Failure) {
+	if len(wanted) > maxDimensions {
+		return of, as, metric.Failf(metric.Rejected, "%s: at most %d labels can be kept apart", field, maxDimensions)
+	}
+	named := map[string]string{}
+	for i, dimension := range wanted {
+		name := l.labelName(string(dimension))
+		if why := taken[name]; why != "" {
+			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s cannot be kept apart: %s", field, i, dimension, why)
+		}
+		if other, ok := named[name]; ok {
+			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s and %s are the same label", field, i, other, dimension)
+		}
+		named[name] = string(dimension)
+	}
+	for i, name := range slices.Sorted(maps.Keys(named)) {
+		of[i], as[i] = name, named[name]
+	}
+	return of, as, nil
 }
 
 // compileWhere writes label filters in canonical order, so that equal filters make equal shapes.
@@ -178,22 +296,22 @@ func compileWhere(filters []v1alpha1.LabelFilter, names Labels) (string, *metric
 }
 
 // oneOf matches a label that is (or is not) one of the values. Values are matched literally, whatever they contain.
-func oneOf(label string, values []string, in bool) *labels.Matcher {
+func oneOf(label string, values []string, in bool) *promlabels.Matcher {
 	values = slices.Compact(slices.Sorted(slices.Values(values)))
 	if len(values) == 1 {
-		kind := labels.MatchNotEqual
+		kind := promlabels.MatchNotEqual
 		if in {
-			kind = labels.MatchEqual
+			kind = promlabels.MatchEqual
 		}
-		return labels.MustNewMatcher(kind, label, values[0])
+		return promlabels.MustNewMatcher(kind, label, values[0])
 	}
 	quoted := make([]string, len(values))
 	for i, value := range values {
 		quoted[i] = quoteRegexp(value)
 	}
-	kind := labels.MatchNotRegexp
+	kind := promlabels.MatchNotRegexp
 	if in {
-		kind = labels.MatchRegexp
+		kind = promlabels.MatchRegexp
 	}
-	return labels.MustNewMatcher(kind, label, strings.Join(quoted, "|"))
+	return promlabels.MustNewMatcher(kind, label, strings.Join(quoted, "|"))
 }

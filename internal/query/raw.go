@@ -41,7 +41,13 @@ func allowedFunctions() map[string]*parser.Function {
 // compileRaw confines a raw query on its syntax tree: every selector gets the binding's namespace and the connection's
 // cluster, every instant selector looks back maxAge at most, and a time vector per selector tells how old its points are.
 func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *metric.Failure) {
-	source := b.Spec.Source.PromQL
+	source, target := b.Spec.Source.PromQL, b.Spec.Target
+	switch {
+	case target == nil && source.ObjectLabel != "":
+		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: an external metric has no object; keep labels apart with dimensions")
+	case target != nil && target.Selector != nil && source.ObjectLabel == "":
+		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: set it to the label that holds the names of the objects that spec.target.selector matches")
+	}
 	expr, err := parser.NewParser(parser.Options{Functions: allowedFunctions()}).ParseExpr(source.Query)
 	if err != nil {
 		return Shape{}, View{}, rejectQuery("%v", err)
@@ -62,21 +68,27 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	case len(c.selectors) > maxSelectors:
 		return Shape{}, View{}, rejectQuery("it has %d different selectors, at most %d are allowed", len(c.selectors), maxSelectors)
 	}
-	promQL := "(" + expr.String() + ")"
-	for i, selector := range c.selectors {
-		promQL += " or " + newestPoint(selector, string(source.ObjectLabel), strconv.Itoa(i))
-	}
+	shape := Shape{Scope: scope, Grain: Raw, Selectors: len(c.selectors), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
 	view := View{Namespace: b.Namespace}
-	if source.ObjectLabel != "" {
-		view.Object = b.Spec.Target.Name
-		if isNamespace(b.Spec.Target) {
-			view.Object = b.Namespace
-		}
+	var failure *metric.Failure
+	taken := confined(scope.Labels)
+	taken[string(source.ObjectLabel)] = "it is the objectLabel, which tells the objects apart"
+	shape.Dimensions, view.Dimensions, failure = compileDimensions("spec.source.promQL.dimensions", source.Dimensions, scope.Labels, taken)
+	if failure != nil {
+		return Shape{}, View{}, failure
 	}
-	return Shape{
-		Scope: scope, Grain: Raw, PromQL: promQL, Selectors: len(c.selectors),
-		ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace,
-	}, view, nil
+	shape.PromQL = "(" + expr.String() + ")"
+	for i, selector := range c.selectors {
+		shape.PromQL += " or " + newestPoint(selector, strings.Join(shape.rowLabels(), ", "), strconv.Itoa(i))
+	}
+	switch {
+	case source.ObjectLabel == "":
+	case isNamespace(target):
+		view.Object = b.Namespace
+	default:
+		view.Object = target.Name
+	}
+	return shape, view, nil
 }
 
 func rejectQuery(format string, args ...any) *metric.Failure {

@@ -1,18 +1,23 @@
 package query
 
 import (
-	"math"
+	"cmp"
 	"slices"
-	"strconv"
 	"time"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
-// Pods lists the pods of a namespace that a label selector selects now or selected within the window before now.
-type Pods func(namespace, selector string, window time.Duration) []string
+// Cluster is what reading an answer has to know of the cluster's objects.
+type Cluster interface {
+	// Selected lists the pods of a namespace that a label selector selects now or selected within the window before now.
+	Selected(namespace, selector string, window time.Duration) []string
+	// Services lists the Services of a namespace whose labels match a selector, and the selector that each has for its pods.
+	Services(namespace, selector string) map[string]string
+}
 
 // Attempt is when a request was asked and about what time.
 type Attempt struct {
@@ -23,15 +28,14 @@ type Attempt struct {
 }
 
 // Read turns an answer into one outcome for each question. An answer that warns of itself is Truncated for all.
-func (r Request) Read(answer sysdig.Answer, attempt Attempt, pods Pods) []Outcome {
+func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []Outcome {
 	if len(answer.Warnings) > 0 {
 		return r.Fail(metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0]), attempt)
 	}
-	rows := index(r.Shape, answer.Series)
+	t := tabulate(r.Shape, answer.Series)
 	outcomes := make([]Outcome, len(r.Questions))
 	for i, q := range r.Questions {
-		sample, failure := rows.sample(q, attempt, pods)
-		outcomes[i] = outcome(q, sample, failure, attempt)
+		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster}.outcome()
 	}
 	return outcomes
 }
@@ -40,180 +44,133 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, pods Pods) []Outcom
 func (r Request) Fail(failure *metric.Failure, attempt Attempt) []Outcome {
 	outcomes := make([]Outcome, len(r.Questions))
 	for i, q := range r.Questions {
-		outcomes[i] = outcome(q, nil, failure, attempt)
+		outcomes[i] = Outcome{Question: q, Reading: attempt.reading(nil, failure)}
 	}
 	return outcomes
 }
 
-func outcome(q Question, sample *metric.Sample, failure *metric.Failure, attempt Attempt) Outcome {
-	return Outcome{Question: q, Reading: metric.Reading{Sample: sample, Failure: failure, Asked: attempt.At, Attempted: attempt.Received}}
+func (a Attempt) reading(sample *metric.Sample, failure *metric.Failure) metric.Reading {
+	return metric.Reading{Sample: sample, Failure: failure, Asked: a.At, Attempted: a.Received}
 }
 
-// rowKey tells the rows of an answer apart; which fields are set depends on the grain.
-type rowKey struct{ namespace, workloadType, workload, pod, object string }
-
-// row is one value and the times of the newest points of the selectors behind it.
-type row struct {
-	value  float64
-	values int
-	times  map[string]time.Time
+// reader answers one question from a table.
+type reader struct {
+	table    *table
+	question Question
+	attempt  Attempt
+	cluster  Cluster
 }
 
-type rows struct {
-	shape Shape
-	byKey map[rowKey]*row
-	// labelled are the time vectors that have rows with an object: their row without one speaks for nobody.
-	labelled map[string]bool
-}
-
-// index files the series of an answer by row: values, and the time vectors marked by partLabel.
-func index(s Shape, series []sysdig.Series) rows {
-	rows := rows{shape: s, byKey: make(map[rowKey]*row, len(series)/2), labelled: map[string]bool{}}
-	for _, one := range series {
-		key := s.key(one.Labels)
-		entry := rows.byKey[key]
-		if entry == nil {
-			entry = &row{times: map[string]time.Time{}}
-			rows.byKey[key] = entry
+func (r reader) outcome() Outcome {
+	if !r.question.View.All {
+		return Outcome{Question: r.question, Reading: r.attempt.reading(r.sample(r.rows(r.question.View)))}
+	}
+	objects := map[string]Found{}
+	for name, view := range r.each() {
+		rows := r.rows(view)
+		if len(rows) == 0 {
+			continue
 		}
-		part, isTime := one.Labels[partLabel]
-		switch {
-		case !isTime:
-			entry.value, entry.values = one.Value, entry.values+1
-		case !math.IsNaN(one.Value) && !math.IsInf(one.Value, 0):
-			rows.labelled[part] = rows.labelled[part] || key.object != ""
-			entry.times[part] = time.UnixMilli(int64(math.Floor(one.Value * 1000))).UTC()
+		sample, failure := r.sample(rows)
+		objects[name] = Found{Sample: sample, Failure: failure}
+	}
+	return Outcome{Question: r.question, Reading: r.attempt.reading(nil, nil), Objects: objects}
+}
+
+// each lists the objects that a question about all is about, and the view of each.
+func (r reader) each() map[string]View {
+	view := r.question.View
+	views := map[string]View{}
+	if view.ByService {
+		for name, selector := range r.cluster.Services(view.Namespace, view.Selector) {
+			if one := view; selector != "" {
+				one.Selector = selector
+				views[name] = one
+			}
 		}
+		return views
+	}
+	for _, key := range r.table.objects[view.Namespace] {
+		one := view
+		switch r.table.shape.Grain {
+		case ByWorkload:
+			if key.workloadType != view.WorkloadType {
+				continue
+			}
+			one.Workload = key.workload
+			views[key.workload] = one
+		case ByPod:
+			one.Pod = key.pod
+			views[key.pod] = one
+		default:
+			one.Object = key.object
+			views[key.object] = one
+		}
+	}
+	delete(views, "") // series that lack the label describe nobody
+	return views
+}
+
+// rows are those that describe the one object of a view.
+func (r reader) rows(v View) []*row {
+	if !v.ByService {
+		return r.table.rows[r.table.shape.viewKey(v)]
+	}
+	var rows []*row
+	for _, pod := range r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.At)) {
+		rows = append(rows, r.table.rows[rowKey{namespace: v.Namespace, pod: pod}]...)
 	}
 	return rows
 }
 
-func (s Shape) key(labels map[string]string) rowKey {
-	l := s.Scope.Labels
-	switch s.Grain {
-	case ByWorkload:
-		return rowKey{namespace: labels[l.Namespace], workloadType: labels[l.WorkloadType], workload: labels[l.Workload]}
-	case ByPod:
-		return rowKey{namespace: labels[l.Namespace], pod: labels[l.Pod]}
-	case ByNamespace:
-		return rowKey{namespace: labels[l.Namespace]}
-	default:
-		return rowKey{object: labels[s.ObjectLabel]}
-	}
-}
-
-// sample answers one question from the rows.
-func (r rows) sample(q Question, attempt Attempt, pods Pods) (*metric.Sample, *metric.Failure) {
-	var value float64
-	var at time.Time
-	var failure *metric.Failure
-	if q.View.Selector != "" {
-		value, at, failure = r.reduce(q, attempt, pods)
-	} else {
-		value, at, failure = r.one(r.shape.viewKey(q.View))
-	}
-	if failure != nil {
-		return nil, failure
-	}
-	if at.After(attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
-		at = attempt.At
-	}
-	sample, failure := metric.NewSample(value*q.Multiplier, at, attempt.Received, r.shape.Window)
-	if failure != nil {
-		return nil, failure
-	}
-	return &sample, nil
-}
-
-func (s Shape) viewKey(v View) rowKey {
-	switch s.Grain {
-	case ByWorkload:
-		return rowKey{namespace: v.Namespace, workloadType: v.WorkloadType, workload: v.Workload}
-	case ByPod:
-		return rowKey{namespace: v.Namespace, pod: v.Pod}
-	case ByNamespace:
-		return rowKey{namespace: v.Namespace}
-	default:
-		return rowKey{object: v.Object}
-	}
-}
-
-// one reads the value and the time of a single row.
-func (r rows) one(key rowKey) (float64, time.Time, *metric.Failure) {
-	entry := r.byKey[key]
-	if entry == nil || entry.values == 0 {
-		return 0, time.Time{}, metric.Failf(metric.NoData, "Sysdig answered and holds nothing for this object")
-	}
-	if entry.values > 1 {
-		return 0, time.Time{}, metric.Failf(metric.Implausible,
-			"the query returned %d series where one is needed; reduce them, for example with sum(…)", entry.values)
-	}
-	at, ok := r.time(key)
-	if !ok {
-		return 0, time.Time{}, metric.Failf(metric.Stale, "Sysdig did not say when the value was measured: its points are older than 5 minutes, or the object label is missing from a selector")
-	}
-	return entry.value, at, nil
-}
-
-// time is when the newest point behind a row was measured: the oldest over all selectors of a raw query, so that one
-// series that has stopped makes the result old. A selector that lacks the object label speaks for all objects.
-func (r rows) time(key rowKey) (time.Time, bool) {
-	if r.shape.Grain != Raw {
-		at, ok := r.byKey[key].times["time"]
-		return at, ok
-	}
-	var oldest time.Time
-	for i := range r.shape.Selectors {
-		part := strconv.Itoa(i)
-		at, ok := r.byKey[key].times[part]
-		if common := r.byKey[rowKey{}]; !ok && common != nil && !r.labelled[part] {
-			at, ok = common.times[part]
-		}
-		if !ok {
-			return time.Time{}, false
-		}
-		if oldest.IsZero() || at.Before(oldest) {
-			oldest = at
-		}
-	}
-	return oldest, true
-}
-
-// reduce aggregates the rows of the pods that a selector selects. A pod without a row is left out: it lowers a sum, and
-// leaves an average, a minimum and a maximum alone. The time is that of the newest point of any of them.
-func (r rows) reduce(q Question, attempt Attempt, pods Pods) (float64, time.Time, *metric.Failure) {
-	names := pods(q.View.Namespace, q.View.Selector, r.shape.Window+attempt.Received.Sub(attempt.At))
-	var values []float64
+// sample makes one value of the rows of one object. Pods without a row are left out: they lower a sum, and leave an average,
+// a minimum and a maximum alone. The time is that of the newest point of any row.
+func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
+	failure := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for this object")
 	var newest time.Time
-	for _, name := range names {
-		value, at, failure := r.one(rowKey{namespace: q.View.Namespace, pod: name})
-		if failure != nil {
+	series := make([]metric.Series, 0, len(rows))
+	for _, one := range rows {
+		at, undated := r.table.dated(one)
+		if undated != nil && r.table.shape.Grain == Raw {
+			return nil, undated
+		}
+		if undated != nil { // a pod that has stopped long ago, but within the window
+			failure = undated
 			continue
 		}
-		values = append(values, value)
 		if at.After(newest) {
 			newest = at
 		}
+		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value})
 	}
-	if len(values) == 0 {
-		return 0, time.Time{}, metric.Failf(metric.NoData, "Sysdig answered and holds nothing for the %d pods that the Service selects", len(names))
+	if len(series) == 0 {
+		return nil, failure
 	}
-	return aggregate(q.View.Group, values), newest, nil
+	if newest.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
+		newest = r.attempt.At
+	}
+	q := r.question
+	if q.keepsSeries() {
+		slices.SortFunc(series, func(a, b metric.Series) int {
+			return cmp.Or(cmp.Compare(a.Labels.String(), b.Labels.String()), cmp.Compare(a.Pod, b.Pod))
+		})
+	}
+	return metric.NewSample(q.Measure, series, q.keepsSeries(), newest, r.attempt.Received, q.Shape.Window)
 }
 
-func aggregate(g v1alpha1.GroupAggregation, values []float64) float64 {
-	var sum float64
-	for _, value := range values {
-		sum += value
+// keepsSeries tells whether the series are looked at when the value is read.
+func (q Question) keepsSeries() bool { return q.Measure.External || q.View.Dimensions[0] != "" }
+
+// labels are the dimensions of a row by the names under which they are served. A label that a series lacks is left out.
+func (r reader) labels(key rowKey) labels.Set {
+	var set labels.Set
+	for i, name := range r.question.Dimensions() {
+		if value := key.dimensions[i]; value != "" {
+			if set == nil {
+				set = labels.Set{}
+			}
+			set[name] = value
+		}
 	}
-	switch g {
-	case v1alpha1.GroupSum:
-		return sum
-	case v1alpha1.GroupMin:
-		return slices.Min(values)
-	case v1alpha1.GroupMax:
-		return slices.Max(values)
-	default:
-		return sum / float64(len(values))
-	}
+	return set
 }

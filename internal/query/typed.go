@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // partLabel marks the rows that hold the time of the newest point behind a value, so that value and time travel in one
@@ -33,21 +34,19 @@ type narrow struct {
 	namespaces, workloads, pods []string
 }
 
-// promQL writes the query of a typed shape: the containers of a pod summed, the pods of a row reduced, and a second
-// vector with the time of the newest point of each row.
+// promQL writes the query of a typed shape: the containers of a pod summed, the pods of a row reduced unless the view does
+// that, and a second vector with the time of the newest point of each row.
 //
 //	avg by (row) (sum by (row, pod) (sum_over_time(x{…}[1m]) / 60))
 //	or label_replace(max by (row) (timestamp(x{…})), "part", "time", "", "")
 func (s Shape) promQL(n narrow) string {
 	selector := s.Metric + s.matchers(n)
 	row := strings.Join(s.rowLabels(), ", ")
-	perPod := fmt.Sprintf("sum by (%s, %s) (%s)", row, s.Scope.Labels.Pod, s.overTime(selector))
-	if s.Grain == ByPod {
-		perPod = fmt.Sprintf("sum by (%s) (%s)", row, s.overTime(selector))
-	} else {
-		perPod = fmt.Sprintf("%s by (%s) (%s)", groupFunction(s.Group), row, perPod)
+	if s.Group == "" {
+		return fmt.Sprintf("sum by (%s) (%s) or %s", row, s.overTime(selector), newestPoint(selector, row, "time"))
 	}
-	return perPod + " or " + newestPoint(selector, row, "time")
+	perPod := fmt.Sprintf("sum by (%s, %s) (%s)", row, s.Scope.Labels.Pod, s.overTime(selector))
+	return fmt.Sprintf("%s by (%s) (%s) or %s", groupFunction(s.Group), row, perPod, newestPoint(selector, row, "time"))
 }
 
 // newestPoint is a vector of the time of the newest point per row, marked by partLabel.
@@ -57,15 +56,23 @@ func newestPoint(selector, row, part string) string {
 
 // rowLabels are the labels that tell the rows of the answer apart.
 func (s Shape) rowLabels() []string {
+	var row []string
 	l := s.Scope.Labels
 	switch s.Grain {
+	case Raw:
+		if s.ObjectLabel != "" {
+			row = []string{s.ObjectLabel}
+		}
+		return append(row, s.Dimensions.list()...)
 	case ByWorkload:
-		return []string{l.Namespace, l.WorkloadType, l.Workload}
-	case ByPod:
-		return []string{l.Namespace, l.Pod}
+		row = []string{l.Namespace, l.WorkloadType, l.Workload}
 	default:
-		return []string{l.Namespace}
+		row = []string{l.Namespace}
 	}
+	if s.Group == "" {
+		row = append(row, l.Pod)
+	}
+	return append(row, s.Dimensions.list()...)
 }
 
 // matchers confine a selector to the cluster, the wanted namespaces and objects, and the filters.
@@ -111,13 +118,13 @@ func (s Shape) overTime(selector string) string {
 	}
 }
 
-func groupFunction(g v1alpha1.GroupAggregation) string {
+func groupFunction(g metric.Aggregation) string {
 	switch g {
-	case v1alpha1.GroupSum:
+	case metric.Sum:
 		return "sum"
-	case v1alpha1.GroupMin:
+	case metric.Min:
 		return "min"
-	case v1alpha1.GroupMax:
+	case metric.Max:
 		return "max"
 	default:
 		return "avg"

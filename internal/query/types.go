@@ -3,6 +3,7 @@ package query
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -48,7 +49,7 @@ type Shape struct {
 	Metric     string
 	Time       v1alpha1.TimeAggregation
 	Cumulative bool
-	Group      v1alpha1.GroupAggregation // empty when the pods are reduced by the view
+	Group      metric.Aggregation // empty when the rows are of pods and reduced by the view
 	Window     time.Duration
 	Where      string // canonical PromQL matchers, each with a leading comma
 
@@ -57,28 +58,54 @@ type Shape struct {
 	Selectors   int    // how many time vectors
 	ObjectLabel string
 	Namespace   string
+
+	// Dimensions are the labels that are kept apart, of both kinds of sources.
+	Dimensions dimensions
 }
 
-// View picks one number out of the answer to a shape. It is comparable.
+// maxDimensions is that of the API.
+const maxDimensions = 3
+
+// dimensions are names or values of labels; empty where there are fewer.
+type dimensions [maxDimensions]string
+
+// View picks one number out of the answer to a shape, or with All one for each object. It is comparable.
 type View struct {
 	Namespace string
+	// All picks one number for each object of the namespace.
+	All bool
 	// Workload and WorkloadType pick a row by workload.
 	Workload, WorkloadType string
 	// Pod picks one row by pod.
 	Pod string
-	// Selector picks rows by pod: the pods it selects now or selected within the window. Group reduces them.
-	Selector string
-	Group    v1alpha1.GroupAggregation
+	// ByService picks rows by pod: those of the pods that a Service selects now or selected within the window. Selector is
+	// that of the Service; with All it is a selector of Services.
+	ByService bool
+	Selector  string
 	// Object is the value of the object label of raw PromQL.
 	Object string
+	// Dimensions are the names under which the shape's dimensions are served.
+	Dimensions dimensions
 }
 
 // Question is what one binding asks. Two equal questions have the same answer: an edit that leaves the question alone
 // keeps the sample, any other edit starts over.
 type Question struct {
-	Shape      Shape
-	View       View
-	Multiplier float64
+	Shape   Shape
+	View    View
+	Measure metric.Measure
+}
+
+// Dimensions are the labels that the answer keeps apart, by the names under which they are served.
+func (q Question) Dimensions() []string { return q.View.Dimensions.list() }
+
+func (d dimensions) list() []string {
+	for i, name := range d {
+		if name == "" {
+			return d[:i]
+		}
+	}
+	return d[:]
 }
 
 // Definition is a compiled binding: the question, the claim under which the answer is served, and how.
@@ -90,9 +117,12 @@ type Definition struct {
 	Created    time.Time
 	Generation int64
 
-	Claim  metric.Claim
+	Claim metric.Claim
+	// Object is what the value describes. Of a set, its name is empty; of an external metric, all of it.
 	Object metric.Object
-	Policy metric.Policy
+	// Selector matches the objects of a set; nil otherwise.
+	Selector labels.Selector
+	Policy   metric.Policy
 
 	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set.
 	Refused  *metric.Failure
@@ -104,6 +134,16 @@ type Definition struct {
 // Outcome is how one attempt to answer a question ended.
 type Outcome struct {
 	Question Question
-	// Reading has either a sample or a failure, and the times of the attempt.
+	// Reading has either a sample or a failure, and the times of the attempt. When the question is about all objects it has
+	// no sample: those are in Objects.
 	Reading metric.Reading
+	// Objects is what was found of each object when the question is about all; nil otherwise and when the attempt failed.
+	// What is not in it has no data.
+	Objects map[string]Found
+}
+
+// Found is what one attempt found of one object: a sample or a failure.
+type Found struct {
+	Sample  *metric.Sample
+	Failure *metric.Failure
 }

@@ -86,7 +86,7 @@ func (r *Registry) Wanted() []Wanted {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	byName := map[string]*Wanted{}
-	for question, entries := range r.questions {
+	for question, a := range r.answers {
 		name := question.Shape.Scope.Connection
 		connection, ok := r.connections[name]
 		if !ok || connection.Heartbeat.Scope != question.Shape.Scope {
@@ -96,11 +96,8 @@ func (r *Registry) Wanted() []Wanted {
 			byName[name] = &Wanted{Connection: connection}
 		}
 		byName[name].Questions = append(byName[name].Questions, question)
-		for _, e := range entries {
-			if e.reading.Attempted.IsZero() {
-				byName[name].Unanswered = append(byName[name].Unanswered, question)
-				break
-			}
+		if a.reading.Attempted.IsZero() {
+			byName[name].Unanswered = append(byName[name].Unanswered, question)
 		}
 	}
 	wanted := make([]Wanted, 0, len(byName))

@@ -5,8 +5,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
@@ -14,17 +15,23 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
-// filedAtOnce bounds how many outcomes are filed under one hold of the lock, so that reads never wait for a whole round.
-const filedAtOnce = 512
+// Objects tells which objects exist and what labels they carry. It answers from memory and never calls back.
+type Objects interface {
+	// Matches tells whether an object exists and its labels match.
+	Matches(resource schema.GroupResource, namespace, name string, selector labels.Selector) bool
+	// Select lists, in order, the objects of a namespace whose labels match all selectors.
+	Select(resource schema.GroupResource, namespace string, selectors ...labels.Selector) []string
+}
 
 // Registry holds definitions, connections and readings. It is safe for concurrent use.
 type Registry struct {
-	clock clock.PassiveClock
+	clock   clock.PassiveClock
+	objects Objects
 
 	mu          sync.RWMutex
 	entries     map[types.NamespacedName]*entry
-	claims      map[metric.Claim][]*entry // oldest binding first: the first one serves
-	questions   map[query.Question][]*entry
+	families    map[metric.Claim]*family // by metric.Claim.Family
+	answers     map[query.Question]*answer
 	connections map[string]Connection
 	routes      map[metric.API]*metric.Failure // what is missing or nil is routed to us
 	listeners   []func(types.NamespacedName)
@@ -32,20 +39,27 @@ type Registry struct {
 	wake        chan struct{}
 }
 
-// entry is one definition and what is known of its value.
+// entry is one definition and the answer to its question.
 type entry struct {
 	definition query.Definition
-	reading    metric.Reading
+	answer     *answer // nil when the definition is refused
 	told       outline // what listeners were last told of
 }
 
+// family are the entries that claim one metric of the objects of one kind in one namespace, or one external metric.
+type family struct {
+	named map[string][]*entry // by the object's name, oldest binding first: the first one serves
+	sets  []*entry            // oldest binding first
+}
+
 // New returns an empty registry.
-func New(clock clock.PassiveClock) *Registry {
+func New(clock clock.PassiveClock, objects Objects) *Registry {
 	return &Registry{
 		clock:       clock,
+		objects:     objects,
 		entries:     map[types.NamespacedName]*entry{},
-		claims:      map[metric.Claim][]*entry{},
-		questions:   map[query.Question][]*entry{},
+		families:    map[metric.Claim]*family{},
+		answers:     map[query.Question]*answer{},
 		connections: map[string]Connection{},
 		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
@@ -62,29 +76,21 @@ func (r *Registry) nudge() {
 	}
 }
 
-// Put adds a definition or replaces that of the same binding. The reading is kept as long as the question stays the same;
-// another question starts over as Pending and is asked at once: an old unit against a new target would scale to the
-// maximum.
+// Put adds a definition or replaces that of the same binding. What is known of its question is known to it: the same
+// question keeps its samples, another one starts over as Pending and is asked at once, because an old unit against a new
+// target would scale to the maximum.
 func (r *Registry) Put(d query.Definition) {
 	r.mu.Lock()
-	var reading metric.Reading
-	left := d.Claim
+	e, left := &entry{definition: d}, d.Claim
+	if d.Refused == nil {
+		r.join(e) // before the old one leaves: the answer goes with the last who asks
+	}
 	if old := r.entries[d.Binding]; old != nil {
 		left = old.definition.Claim
-		if old.definition.UID == d.UID && old.definition.Refused == nil && d.Refused == nil && old.definition.Question == d.Question {
-			reading = old.reading
-		}
 		r.remove(old)
 	}
-	e := &entry{definition: d, reading: reading}
 	r.entries[d.Binding] = e
-	if d.Refused == nil {
-		r.join(e)
-	}
-	if d.Claim.Servable() {
-		r.claims[d.Claim] = append(r.claims[d.Claim], e)
-		slices.SortFunc(r.claims[d.Claim], olderFirst)
-	}
+	r.claim(e)
 	changed := r.affected(d.Claim, e)
 	if !d.Claim.Servable() {
 		changed = append(changed, d.Binding)
@@ -97,13 +103,38 @@ func (r *Registry) Put(d query.Definition) {
 	r.tell(changed)
 }
 
-// join files the entry under its question. What others who ask the same already know is known to this one too.
+// join files the entry under its question.
 func (r *Registry) join(e *entry) {
-	asking := r.questions[e.definition.Question]
-	if len(asking) > 0 && e.reading.Attempted.IsZero() {
-		e.reading = asking[0].reading
+	a := r.answers[e.definition.Question]
+	if a == nil {
+		a = &answer{}
+		r.answers[e.definition.Question] = a
 	}
-	r.questions[e.definition.Question] = append(asking, e)
+	a.entries = append(a.entries, e)
+	e.answer = a
+}
+
+// claim files the entry under its claim. The oldest comes first.
+func (r *Registry) claim(e *entry) {
+	c := e.definition.Claim
+	if !c.Servable() {
+		return
+	}
+	f := r.families[c.Family()]
+	if f == nil {
+		f = &family{named: map[string][]*entry{}}
+		r.families[c.Family()] = f
+	}
+	if c.Set() {
+		f.sets = inserted(f.sets, e)
+		return
+	}
+	f.named[c.Object] = inserted(f.named[c.Object], e)
+}
+
+func inserted(entries []*entry, e *entry) []*entry {
+	at, _ := slices.BinarySearchFunc(entries, e, olderFirst)
+	return slices.Insert(entries, at, e)
 }
 
 // Delete forgets a binding. The next binding in line for its claim serves at once.
@@ -121,28 +152,48 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 	r.tell(changed)
 }
 
-// remove takes an entry out of the indexes.
+// remove takes an entry out of the indexes, and what nobody else needs with it.
 func (r *Registry) remove(e *entry) {
-	without(r.claims, e.definition.Claim, e)
-	without(r.questions, e.definition.Question, e)
-}
-
-// without takes an entry out of a list in an index, and an empty list out of the index.
-func without[K comparable](index map[K][]*entry, key K, e *entry) {
-	rest := slices.DeleteFunc(index[key], func(other *entry) bool { return other == e })
-	if len(rest) == 0 {
-		delete(index, key)
+	if a := e.answer; a != nil {
+		a.entries = without(a.entries, e)
+		if len(a.entries) == 0 {
+			delete(r.answers, e.definition.Question)
+		}
+	}
+	c := e.definition.Claim
+	f := r.families[c.Family()]
+	if f == nil {
 		return
 	}
-	index[key] = rest
+	if c.Set() {
+		f.sets = without(f.sets, e)
+	} else if f.named[c.Object] = without(f.named[c.Object], e); len(f.named[c.Object]) == 0 {
+		delete(f.named, c.Object)
+	}
+	if len(f.sets) == 0 && len(f.named) == 0 {
+		delete(r.families, c.Family())
+	}
 }
 
-// affected notes the standing of those who make a claim and lists those for whom it has changed, and edited in any case.
+func without(entries []*entry, e *entry) []*entry {
+	return slices.DeleteFunc(entries, func(other *entry) bool { return other == e })
+}
+
+// affected notes the standing of those whom a claim may concern and lists those for whom it has changed, and edited in any
+// case.
 func (r *Registry) affected(claim metric.Claim, edited *entry) []types.NamespacedName {
+	f := r.families[claim.Family()]
+	if f == nil || !claim.Servable() {
+		return nil
+	}
+	concerned := f.named[claim.Object]
+	if claim.Set() {
+		concerned = slices.Concat(append(slices.Collect(maps.Values(f.named)), f.sets)...)
+	}
 	var keys []types.NamespacedName
 	now := r.clock.Now()
-	for _, e := range r.claims[claim] {
-		if is := r.standing(e, now).outline(); e == edited || is != e.told {
+	for _, e := range concerned {
+		if is := r.outline(e, now); e == edited || is != e.told {
 			e.told = is
 			keys = append(keys, e.definition.Binding)
 		}
@@ -154,81 +205,9 @@ func olderFirst(a, b *entry) int {
 	return cmp.Or(
 		a.definition.Created.Compare(b.definition.Created),
 		cmp.Compare(a.definition.UID, b.definition.UID),
-		cmp.Compare(a.definition.Binding.String(), b.definition.Binding.String()),
+		cmp.Compare(a.definition.Binding.Namespace, b.definition.Binding.Namespace),
+		cmp.Compare(a.definition.Binding.Name, b.definition.Binding.Name),
 	)
-}
-
-// Serve answers a read: the object and the sample, or why there is none. known is false when nobody claims the name.
-func (r *Registry) Serve(claim metric.Claim) (object metric.Object, sample *metric.Sample, failure *metric.Failure, known bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	owners := r.claims[claim]
-	if len(owners) == 0 {
-		return metric.Object{}, nil, nil, false
-	}
-	sample, failure = owners[0].judge(r.clock.Now())
-	return owners[0].definition.Object, sample, failure, true
-}
-
-func (e *entry) judge(now time.Time) (*metric.Sample, *metric.Failure) {
-	if e.definition.Refused != nil {
-		return nil, e.definition.Refused
-	}
-	return e.definition.Policy.Judge(e.reading, now)
-}
-
-// Claims lists which metrics are claimed for which resources, each once and in order; what discovery shows.
-func (r *Registry) Claims() []metric.Claim {
-	r.mu.RLock()
-	seen := map[metric.Claim]struct{}{}
-	for claim := range r.claims {
-		seen[metric.Claim{Resource: claim.Resource, Metric: claim.Metric}] = struct{}{}
-	}
-	r.mu.RUnlock()
-	claims := make([]metric.Claim, 0, len(seen))
-	for claim := range seen {
-		claims = append(claims, claim)
-	}
-	slices.SortFunc(claims, func(a, b metric.Claim) int {
-		return cmp.Or(cmp.Compare(a.Resource.String(), b.Resource.String()), cmp.Compare(a.Metric, b.Metric))
-	})
-	return claims
-}
-
-// File stores outcomes. An outcome of a question that nobody asks any more is dropped. A sample replaces another only
-// when its newest point is newer: a window that slides on over the same points empties and reads too low.
-func (r *Registry) File(outcomes []query.Outcome) {
-	for part := range slices.Chunk(outcomes, filedAtOnce) {
-		r.tell(r.file(part))
-	}
-}
-
-// file stores outcomes and lists the bindings whose standing has changed.
-func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.clock.Now()
-	for _, o := range outcomes {
-		for _, e := range r.questions[o.Question] {
-			was := r.standing(e, now).outline() // a sample that went stale since the last time changed it silently
-			e.reading = merge(e.reading, o.Reading)
-			if is := r.standing(e, now).outline(); is != e.told || is != was {
-				e.told = is
-				changed = append(changed, e.definition.Binding)
-			}
-		}
-	}
-	return changed
-}
-
-func merge(old, attempt metric.Reading) metric.Reading {
-	if old.Sample == nil || old.Sample.Received.After(attempt.Attempted) { // none, or our clock was set back
-		return attempt
-	}
-	if attempt.Sample == nil || !attempt.Sample.Time.After(old.Sample.Time) {
-		attempt.Sample = old.Sample
-	}
-	return attempt
 }
 
 // Listen registers a function that is told of bindings whose standing has changed. It must not block: it is meant to add

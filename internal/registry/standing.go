@@ -3,6 +3,8 @@ package registry
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -14,11 +16,18 @@ type Standing struct {
 	Definition query.Definition
 	// Winner is the binding that serves this one's claim, when it is not this one.
 	Winner types.NamespacedName
-	// Sample is what is served now; nil when nothing is.
+	// Served tells whether reads are answered with a value; of a set, whether those of any object are.
+	Served bool
+	// Sample is what an HPA compares with its target: the value, the mean of the pods of a set, the sum of the items of an
+	// external metric. Nil when nothing is served, and for sets of other kinds.
 	Sample *metric.Sample
-	// Failure is why nothing is served; when something is, why the last attempt failed all the same.
+	// Matched is how many objects a set's selector matches and this binding serves, and Fresh how many of them have a value.
+	Matched, Fresh int
+	// Failure is why nothing is served; when something is, why the last attempt failed all the same, or what an object lacks.
 	Failure *metric.Failure
-	// Until is when the standing may change without a new answer; zero when it won't.
+	// NotRouted is why no HPA gets to see what is served; nil when HPAs reach this operator.
+	NotRouted *metric.Failure
+	// Until is when the standing may change without a new answer; zero when it won't, or when that is not foreseen.
 	Until time.Time
 }
 
@@ -27,14 +36,6 @@ type outline struct {
 	served bool
 	reason metric.Reason // empty when all is well
 	winner types.NamespacedName
-}
-
-func (s Standing) outline() outline {
-	o := outline{served: s.Sample != nil, winner: s.Winner}
-	if s.Failure != nil {
-		o.reason = s.Failure.Reason
-	}
-	return o
 }
 
 // Standing returns how a binding stands now. known is false for a binding that was never put.
@@ -49,20 +50,159 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 }
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
-	s := Standing{Definition: e.definition}
-	if owners := r.claims[e.definition.Claim]; len(owners) > 0 && owners[0] != e {
-		winner := owners[0]
-		s.Winner = winner.definition.Binding
-		s.Failure = metric.Failf(metric.NameTaken,
-			"the older binding %s serves %s for this object; rename one of them with spec.metricName", winner.definition.Binding.Name, e.definition.Claim.Metric)
+	s := Standing{Definition: e.definition, NotRouted: r.routes[e.definition.Claim.API()]}
+	if winner := r.winner(e); winner != nil {
+		s.lose(winner)
 		return s
 	}
-	s.Sample, s.Failure = e.judge(now)
-	if s.Sample != nil {
-		s.Failure = e.reading.Failure
-		s.Until = e.definition.Policy.Until(e.reading, now)
+	if e.definition.Claim.Set() && e.definition.Refused == nil {
+		r.survey(e, now, &s)
+		return s
+	}
+	s.Sample, s.Failure = e.judge("", nil, now)
+	if s.Served = s.Sample != nil; s.Served {
+		s.Failure = e.answer.reading.Failure
+		s.Until = e.definition.Policy.Until(e.answer.reading, now)
 	}
 	return s
+}
+
+func (s *Standing) lose(to *entry) {
+	s.Winner = to.definition.Binding
+	s.Failure = metric.Failf(metric.NameTaken,
+		"the older binding %s serves %s for this object; rename one of them with spec.metricName", to.definition.Binding.Name, s.Definition.Claim.Metric)
+}
+
+// winner is the entry to which another one loses all that it claims. That a set loses single objects is found by survey.
+func (r *Registry) winner(e *entry) *entry {
+	claim := &e.definition.Claim
+	f := r.families[claim.Family()]
+	if f == nil || !claim.Servable() {
+		return nil
+	}
+	if !claim.Set() {
+		if owner := r.owner(f, claim); owner != e {
+			return owner
+		}
+		return nil
+	}
+	for _, older := range f.sets {
+		if older == e {
+			break
+		}
+		if all := older.definition.Claim.Selector; all == "" || all == claim.Selector {
+			return older
+		}
+	}
+	return nil
+}
+
+// survey looks at every object of a set.
+func (r *Registry) survey(e *entry, now time.Time, s *Standing) {
+	claim := e.definition.Claim
+	f := r.families[claim.Family()]
+	names := r.objects.Select(claim.Resource, claim.Namespace, e.definition.Selector, labels.Everything())
+	var lostTo *entry
+	var mean mean
+	for _, name := range names {
+		one := claim
+		one.Object = name
+		if owner := r.owner(f, &one); owner != e {
+			lostTo = owner
+			continue
+		}
+		s.Matched++
+		sample, failure := e.judge(name, nil, now)
+		if failure != nil {
+			if s.Failure == nil {
+				s.Failure = &metric.Failure{Reason: failure.Reason, Message: name + ": " + failure.Message}
+			}
+			continue
+		}
+		s.Fresh++
+		mean.add(sample)
+	}
+	s.Served = s.Fresh > 0
+	switch {
+	case s.Matched == 0 && lostTo != nil:
+		s.lose(lostTo)
+	case s.Matched == 0:
+		s.Failure = e.empty(now)
+	case s.Served && claim.Resource == pods:
+		s.Sample = mean.sample()
+	}
+}
+
+// pods is the resource of pods, of which an HPA compares the mean.
+var pods = schema.GroupResource{Resource: "pods"}
+
+// empty is why a set has no objects: perhaps nothing was asked yet, or could be.
+func (e *entry) empty(now time.Time) *metric.Failure {
+	d := &e.definition
+	if _, failure := d.Policy.Judge(e.answer.of(""), now); failure != nil && failure.Reason != metric.NoData {
+		return failure
+	}
+	return metric.Failf(metric.NoData, "no %s in namespace %s matches the selector %q", d.Object.Kind, d.Claim.Namespace, d.Claim.Selector)
+}
+
+// mean averages samples the way an HPA does: in thousandths, rounded towards zero. Its time is that of the oldest.
+type mean struct {
+	milli, count int64
+	oldest       *metric.Sample
+}
+
+func (m *mean) add(s *metric.Sample) {
+	m.milli += s.Milli
+	m.count++
+	if m.oldest == nil || s.Time.Before(m.oldest.Time) {
+		m.oldest = s
+	}
+}
+
+func (m *mean) sample() *metric.Sample {
+	milli := m.milli / m.count
+	return &metric.Sample{Value: float64(milli) / 1000, Milli: milli, Time: m.oldest.Time, Received: m.oldest.Received, Window: m.oldest.Window}
+}
+
+// outline is the standing in short. Of a set it looks at what was answered only, not at which objects exist: it is made for
+// every binding in every round.
+func (r *Registry) outline(e *entry, now time.Time) outline {
+	if winner := r.winner(e); winner != nil {
+		return outline{reason: metric.NameTaken, winner: winner.definition.Binding}
+	}
+	d := &e.definition
+	if d.Claim.Set() && d.Refused == nil {
+		return e.outlineOfSet(now)
+	}
+	if _, failure := e.judge("", nil, now); failure != nil {
+		return outline{reason: failure.Reason}
+	}
+	o := outline{served: true}
+	if failure := e.answer.reading.Failure; failure != nil {
+		o.reason = failure.Reason
+	}
+	return o
+}
+
+func (e *entry) outlineOfSet(now time.Time) outline {
+	a, policy := e.answer, &e.definition.Policy
+	var o outline
+	for name := range a.objects {
+		if _, failure := policy.Judge(a.of(name), now); failure == nil {
+			o.served = true
+			break
+		}
+	}
+	switch {
+	case a.reading.Failure != nil:
+		o.reason = a.reading.Failure.Reason
+	case !o.served: // not even one: as little as of an object that nothing is known of
+		_, failure := policy.Judge(a.of(""), now)
+		if o.served = failure == nil; !o.served {
+			o.reason = failure.Reason
+		}
+	}
+	return o
 }
 
 // Count is how many bindings have each standing: the reason, or empty for those that are served.
@@ -72,12 +212,14 @@ func (r *Registry) Count() map[metric.Reason]int {
 	now := r.clock.Now()
 	counts := map[metric.Reason]int{}
 	for _, e := range r.entries {
-		standing := r.standing(e, now)
-		if standing.Sample != nil {
-			counts[""]++
-			continue
+		o := r.outline(e, now)
+		switch {
+		case o.served && r.routes[e.definition.Claim.API()] != nil:
+			o.reason = metric.NotRouted
+		case o.served:
+			o.reason = ""
 		}
-		counts[standing.Failure.Reason]++
+		counts[o.reason]++
 	}
 	return counts
 }
@@ -87,7 +229,8 @@ func (r *Registry) Settled() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, e := range r.entries {
-		if e.definition.Refused == nil && e.reading.Attempted.IsZero() {
+		refused := e.definition.Refused
+		if refused == nil && e.answer.reading.Attempted.IsZero() || refused != nil && refused.Reason == metric.Pending {
 			return false
 		}
 	}

@@ -52,6 +52,8 @@ func TestTheOperatorMay(t *testing.T) {
 		{name: "write the caBundle of v1beta2", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta2.custom.metrics.k8s.io"},
 		{name: "write the caBundle of external metrics", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.external.metrics.k8s.io"},
 		{name: "ask who a caller is and what it may", verbs: "create", group: "authorization.k8s.io", resources: "subjectaccessreviews"},
+		{name: "watch workloads", verbs: reads, group: "apps", resources: "deployments statefulsets daemonsets"},
+		{name: "ask what it may do itself", verbs: "create", group: "authorization.k8s.io", resources: "selfsubjectaccessreviews"},
 		{name: "read the front proxy's authority", verbs: reads, resources: "configmaps", namespace: "kube-system", object: "extension-apiserver-authentication"},
 	})
 }
@@ -70,7 +72,8 @@ func TestTheOperatorMayNot(t *testing.T) {
 		{name: "write bindings and connections next to it", verbs: writes, group: group, resources: "sysdigmetricbindings sysdigconnections", namespace: namespace},
 		{name: "read autoscalers", verbs: reads, group: "autoscaling", resources: "horizontalpodautoscalers", namespace: "default"},
 		{name: "write autoscalers", verbs: writes, group: "autoscaling", resources: "horizontalpodautoscalers horizontalpodautoscalers/status", namespace: "default"},
-		{name: "read workloads", verbs: reads, group: "apps", resources: "deployments statefulsets daemonsets replicasets", namespace: "default"},
+		{name: "read replica sets", verbs: reads, group: "apps", resources: "replicasets", namespace: "default"},
+		{name: "read kinds that no administrator granted", verbs: reads, group: "example.com", resources: "queues"},
 		{name: "write workloads", verbs: writes, group: "apps", resources: "deployments statefulsets daemonsets replicasets", namespace: "default"},
 		{name: "scale workloads", verbs: "get update patch", group: "apps", resources: "deployments/scale statefulsets/scale replicasets/scale", namespace: "default"},
 		{name: "write its own Deployment", verbs: writes, group: "apps", resources: "deployments", namespace: namespace, object: account},

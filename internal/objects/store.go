@@ -1,0 +1,138 @@
+package objects
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+)
+
+// object is what is remembered of an object.
+type object struct {
+	name     string
+	labels   labels.Set
+	selector string // of a Service
+}
+
+// store holds the objects of one resource.
+type store struct {
+	mu         sync.RWMutex
+	namespaces map[string][]object // in the order of names
+}
+
+var _ toolscache.ResourceEventHandler = (*store)(nil)
+
+// OnAdd implements cache.ResourceEventHandler.
+func (s *store) OnAdd(event any, _ bool) {
+	if m, ok := event.(metav1.Object); ok {
+		s.put(namespaceOf(m), describe(m))
+	}
+}
+
+// OnUpdate implements cache.ResourceEventHandler.
+func (s *store) OnUpdate(_, event any) { s.OnAdd(event, false) }
+
+// OnDelete implements cache.ResourceEventHandler.
+func (s *store) OnDelete(event any) {
+	if lost, ok := event.(toolscache.DeletedFinalStateUnknown); ok {
+		event = lost.Obj
+	}
+	if m, ok := event.(metav1.Object); ok {
+		s.remove(namespaceOf(m), m.GetName())
+	}
+}
+
+func describe(m metav1.Object) object {
+	o := object{name: m.GetName(), labels: m.GetLabels()}
+	if service, ok := m.(*corev1.Service); ok {
+		o.selector = labels.Set(service.Spec.Selector).String()
+	}
+	return o
+}
+
+// namespaceOf is that of the object. A Namespace is in itself.
+func namespaceOf(m metav1.Object) string {
+	if namespace := m.GetNamespace(); namespace != "" {
+		return namespace
+	}
+	return m.GetName()
+}
+
+// put mostly appends: objects come in the order of their names when an informer starts.
+func (s *store) put(namespace string, o object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.namespaces[namespace]
+	i, found := find(all, o.name)
+	if found {
+		all[i] = o
+		return
+	}
+	s.namespaces[namespace] = slices.Insert(all, i, o)
+}
+
+func (s *store) remove(namespace, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.namespaces[namespace]
+	i, found := find(all, name)
+	switch {
+	case !found:
+	case len(all) == 1:
+		delete(s.namespaces, namespace)
+	default:
+		s.namespaces[namespace] = slices.Delete(all, i, i+1)
+	}
+}
+
+func (s *store) matches(namespace, name string, selector labels.Selector) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := s.namespaces[namespace]
+	i, found := find(all, name)
+	return found && selector.Matches(all[i].labels)
+}
+
+func (s *store) each(namespace string, selectors []labels.Selector, do func(object)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, o := range s.namespaces[namespace] {
+		if selected(o.labels, selectors) {
+			do(o)
+		}
+	}
+}
+
+func find(all []object, name string) (int, bool) {
+	return slices.BinarySearchFunc(all, name, func(o object, name string) int { return strings.Compare(o.name, name) })
+}
+
+func selected(set labels.Set, selectors []labels.Selector) bool {
+	for _, s := range selectors {
+		if !s.Matches(set) {
+			return false
+		}
+	}
+	return true
+}
+
+// Strip keeps of an object's metadata what is remembered of it. It is the default transform of the cache, so that
+// annotations of kinds that are watched for their labels take no memory; objects that are watched whole lose their managed
+// fields only.
+func Strip(event any) (any, error) {
+	full, ok := event.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return cache.TransformStripManagedFields()(event)
+	}
+	return &metav1.PartialObjectMetadata{
+		TypeMeta: full.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Name: full.Name, Namespace: full.Namespace, UID: full.UID, ResourceVersion: full.ResourceVersion, Labels: full.Labels,
+		},
+	}, nil
+}

@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"slices"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+const (
+	// filedAtOnce bounds how many outcomes are filed under one hold of the lock, so that reads never wait for a whole round.
+	filedAtOnce = 512
+	// longestMaxAge is that of the API. No sample is served when it is older.
+	longestMaxAge = 15 * time.Minute
+)
+
+// answer is what is known of one question.
+type answer struct {
+	// reading has no sample when the question is about all objects: those are in objects.
+	reading metric.Reading
+	objects map[string]query.Found
+	entries []*entry // those who ask
+}
+
+// of is what is known of one object.
+func (a *answer) of(object string) metric.Reading {
+	reading := a.reading
+	found, ok := a.objects[object]
+	reading.Sample = found.Sample
+	switch {
+	case reading.Failure != nil || reading.Attempted.IsZero():
+	case !ok:
+		reading.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", object)
+	default:
+		reading.Failure = found.Failure
+	}
+	return reading
+}
+
+// File stores outcomes. An outcome of a question that nobody asks any more is dropped. A sample replaces another only
+// when its newest point is newer: a window that slides on over the same points empties and reads too low.
+func (r *Registry) File(outcomes []query.Outcome) {
+	for part := range slices.Chunk(outcomes, filedAtOnce) {
+		r.tell(r.file(part))
+	}
+}
+
+// file stores outcomes and lists the bindings whose standing has changed.
+func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.Now()
+	var was []outline
+	for i := range outcomes {
+		a := r.answers[outcomes[i].Question]
+		if a == nil {
+			continue
+		}
+		was = was[:0]
+		for _, e := range a.entries {
+			was = append(was, r.outline(e, now)) // a sample that went stale since the last time changed it silently
+		}
+		a.merge(&outcomes[i], now)
+		for i, e := range a.entries {
+			if is := r.outline(e, now); is != e.told || is != was[i] {
+				e.told = is
+				changed = append(changed, e.definition.Binding)
+			}
+		}
+	}
+	return changed
+}
+
+// merge takes in how one attempt ended.
+func (a *answer) merge(o *query.Outcome, now time.Time) {
+	before := a.reading
+	a.reading = o.Reading
+	if !o.Question.View.All {
+		a.reading.Sample = newer(before.Sample, o.Reading.Sample, o.Reading.Attempted)
+		return
+	}
+	if o.Reading.Failure != nil {
+		return // nothing was learned of the objects
+	}
+	if a.objects == nil {
+		a.objects = make(map[string]query.Found, len(o.Objects))
+	}
+	for name, found := range o.Objects {
+		found.Sample = newer(a.objects[name].Sample, found.Sample, o.Reading.Attempted)
+		a.objects[name] = found
+	}
+	for name, known := range a.objects {
+		if _, ok := o.Objects[name]; ok {
+			continue
+		}
+		if known.Sample == nil || known.Sample.Age(now) > longestMaxAge {
+			delete(a.objects, name)
+			continue
+		}
+		known.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", name)
+		a.objects[name] = known
+	}
+}
+
+// newer is the sample to keep: the new one when its newest point is newer.
+func newer(old, sample *metric.Sample, attempted time.Time) *metric.Sample {
+	switch {
+	case old == nil || old.Received.After(attempted): // none, or our clock was set back
+		return sample
+	case sample == nil || !sample.Time.After(old.Time):
+		return old
+	}
+	return sample
+}

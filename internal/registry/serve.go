@@ -1,0 +1,181 @@
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
+
+// Serve answers a read of one object, or of an external metric: the object and the sample, or why there is none. series
+// picks among the series that the binding keeps apart; nil picks all. known is false when nobody claims the name.
+func (r *Registry) Serve(claim metric.Claim, series labels.Selector) (object metric.Object, sample *metric.Sample, failure *metric.Failure, known bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	f := r.families[claim.Family()]
+	if f == nil {
+		return metric.Object{}, nil, nil, false
+	}
+	e := r.owner(f, &claim)
+	if e == nil {
+		return metric.Object{}, nil, nil, false
+	}
+	sample, failure = e.judge(claim.Object, series, r.clock.Now())
+	return e.object(claim.Object), sample, failure, true
+}
+
+// owner is the entry that serves one object: the oldest binding that claims it, by name or by selector.
+func (r *Registry) owner(f *family, claim *metric.Claim) *entry {
+	var named *entry
+	if all := f.named[claim.Object]; len(all) > 0 {
+		named = all[0]
+	}
+	for _, set := range f.sets {
+		if named != nil && olderFirst(named, set) < 0 {
+			break
+		}
+		if r.objects.Matches(claim.Resource, claim.Namespace, claim.Object, set.definition.Selector) {
+			return set
+		}
+	}
+	return named
+}
+
+// judge says what is served now of one object; series picks among the series that are kept apart.
+func (e *entry) judge(object string, series labels.Selector, now time.Time) (*metric.Sample, *metric.Failure) {
+	d := &e.definition
+	if d.Refused != nil {
+		return nil, d.Refused
+	}
+	reading := e.answer.reading
+	if d.Claim.Set() {
+		reading = e.answer.of(object)
+	}
+	sample, failure := d.Policy.Judge(reading, now)
+	switch {
+	case failure != nil:
+		return nil, failure
+	case sample.Whole == nil && (series == nil || series.Empty()):
+		return sample, nil
+	}
+	selected, failure := sample.Select(series, d.Question.Dimensions(), d.Question.Measure)
+	if failure != nil && failure.Reason == metric.NoData {
+		return d.Policy.NoData(failure, sample)
+	}
+	return selected, failure
+}
+
+// object is what a value of the entry describes.
+func (e *entry) object(name string) metric.Object {
+	object := e.definition.Object
+	if e.definition.Claim.Set() {
+		object.Name = name
+	}
+	return object
+}
+
+// List answers a read of all objects of a family that a selector matches, in order of their names. An object without a value
+// is left out; when that are all, the failure says why. known is false when nobody claims the metric for objects of this
+// kind.
+func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items []metric.Item, failure *metric.Failure, known bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	f := r.families[of.Family()]
+	if f == nil {
+		return nil, nil, false
+	}
+	owned := r.owned(f, of, objects)
+	items = make([]metric.Item, 0, len(owned))
+	now := r.clock.Now()
+	for _, one := range owned {
+		sample, why := one.entry.judge(one.name, series, now)
+		if why == nil {
+			items = append(items, metric.Item{Object: one.entry.object(one.name), Sample: sample})
+		} else if failure == nil {
+			failure = &metric.Failure{Reason: why.Reason, Message: fmt.Sprintf("none of %d %s has a value; %s: %s", len(owned), of.Resource, one.name, why.Message)}
+		}
+	}
+	switch {
+	case len(items) > 0:
+		return items, nil, true
+	case failure == nil:
+		failure = f.nothing(of, objects)
+	}
+	return nil, failure, true
+}
+
+// nothing is why there is not a single object.
+func (f *family) nothing(of metric.Claim, objects labels.Selector) *metric.Failure {
+	for _, set := range f.sets {
+		if refused := set.definition.Refused; refused != nil {
+			return refused
+		}
+	}
+	return metric.Failf(metric.NoData, "no %s in namespace %s match both the binding's selector and %q", of.Resource, of.Namespace, objects)
+}
+
+// owned is an object and the entry that serves it.
+type owned struct {
+	name  string
+	entry *entry
+}
+
+// owned lists the objects of a family that a selector matches, in order of their names, each with the oldest binding that
+// claims it.
+func (r *Registry) owned(f *family, of metric.Claim, objects labels.Selector) []owned {
+	if len(f.named) == 0 && len(f.sets) == 1 {
+		names := r.objects.Select(of.Resource, of.Namespace, f.sets[0].definition.Selector, objects)
+		all := make([]owned, len(names))
+		for i, name := range names {
+			all[i] = owned{name, f.sets[0]}
+		}
+		return all
+	}
+	owners := map[string]*entry{}
+	for _, set := range f.sets {
+		for _, name := range r.objects.Select(of.Resource, of.Namespace, set.definition.Selector, objects) {
+			if owners[name] == nil {
+				owners[name] = set
+			}
+		}
+	}
+	for name, entries := range f.named {
+		if older := owners[name]; older != nil && olderFirst(older, entries[0]) < 0 {
+			continue
+		}
+		if objects.Empty() || r.objects.Matches(of.Resource, of.Namespace, name, objects) {
+			owners[name] = entries[0]
+		}
+	}
+	all := make([]owned, 0, len(owners))
+	for name, e := range owners {
+		all = append(all, owned{name, e})
+	}
+	slices.SortFunc(all, func(a, b owned) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// Claims lists which metrics are claimed for which resources, each once and in order; what discovery shows.
+func (r *Registry) Claims(api metric.API) []metric.Claim {
+	r.mu.RLock()
+	seen := map[metric.Claim]struct{}{}
+	for claim := range r.families {
+		if claim.API() == api {
+			seen[metric.Claim{Resource: claim.Resource, Metric: claim.Metric, External: claim.External}] = struct{}{}
+		}
+	}
+	r.mu.RUnlock()
+	claims := make([]metric.Claim, 0, len(seen))
+	for claim := range seen {
+		claims = append(claims, claim)
+	}
+	slices.SortFunc(claims, func(a, b metric.Claim) int {
+		return cmp.Or(cmp.Compare(a.Resource.Group, b.Resource.Group), cmp.Compare(a.Resource.Resource, b.Resource.Resource), cmp.Compare(a.Metric, b.Metric))
+	})
+	return claims
+}
