@@ -17,6 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +26,7 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
@@ -82,23 +84,30 @@ func (c *neighbours) moveIn() {
 	c.theirs.must("apply", v1beta1Custom)
 	c.theirs.must("apply", v1beta1External)
 	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}})
-	ten := resource.MustParse("10")
-	perPod := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &ten}
-	requests := autoscalingv2.MetricIdentifier{Name: theirMetric}
-	c.scaleOn("custom", autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
-		DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "custom"}, Metric: requests, Target: perPod,
+	c.scaleOn(c.namespace, "custom", autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+		DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "custom"},
+		Metric:          autoscalingv2.MetricIdentifier{Name: theirMetric}, Target: perPod("10"),
 	}})
-	c.scaleOn("external", autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
-		Metric: requests, Target: perPod,
-	}})
+	c.scaleOn(c.namespace, "external", externally(theirMetric, "10"))
 	c.eventuallyKept("custom", "external")
 }
 
+func externally(name, target string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: perPod(target),
+	}}
+}
+
+func perPod(target string) autoscalingv2.MetricTarget {
+	value := resource.MustParse(target)
+	return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &value}
+}
+
 // scaleOn makes a Deployment of one pod and an HPA for it.
-func (c *neighbours) scaleOn(name string, spec autoscalingv2.MetricSpec) {
+func (c *neighbours) scaleOn(namespace, name string, spec autoscalingv2.MetricSpec) {
 	labels := map[string]string{"app": name}
 	c.create(&appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
@@ -108,7 +117,7 @@ func (c *neighbours) scaleOn(name string, spec autoscalingv2.MetricSpec) {
 		},
 	})
 	c.create(&autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
 			MaxReplicas:    10, Metrics: []autoscalingv2.MetricSpec{spec},
@@ -127,12 +136,16 @@ func (c *neighbours) installBesideBoth() {
 	c.ours.deploy("flask", 2, 200)
 	c.ours.bind("flask", nil)
 	c.ours.scale("flask", 2, 10, "100")
+	c.ours.bind("queue", func(s *v1alpha1.SysdigMetricBindingSpec) {
+		s.Target, s.MetricName, s.Source.Metric.GroupAggregation = nil, "queue", v1alpha1.GroupSum
+	})
+	c.scaleOn(c.ours.namespace, "workers", externally("queue", "50"))
 	c.eventuallyRouted(metric.CustomMetrics, false)
 	c.eventuallyRouted(metric.ExternalMetrics, false)
 	c.wantLogged("HPAs that ask custom.metrics.k8s.io reach the Service monitoring/foreign-adapter, by the APIService v1beta1.custom.metrics.k8s.io")
 	// By its path the value is there, for people; HPAs ask the other adapter, which does not know it.
 	c.ours.eventuallyValue(time.Minute, c.ours.servicePath("flask"), 100)
-	c.eventuallyActive(false, c.ours, "flask")
+	c.wantOurs(map[string]bool{"flask": false, "queue": false})
 	c.alwaysKept("custom", "external")
 	c.wantPreferred("v1beta1")
 }
@@ -154,10 +167,9 @@ func (c *neighbours) getCustomMetrics() {
 	_, err := c.stage.Apply(c.t.Context(), "default")
 	c.wantRefused(err, 1, "kubectl-client-side-apply")
 	c.eventuallyRouted(metric.CustomMetrics, true)
-	c.eventuallyActive(true, c.ours, "flask")
-	c.wantCurrent("flask", "100")
-	c.alwaysKept("external")
 	c.eventuallyRouted(metric.ExternalMetrics, false)
+	c.wantOurs(map[string]bool{"flask": true, "queue": false})
+	c.alwaysKept("external")
 }
 
 func (c *neighbours) loseCustomMetrics() {
@@ -169,25 +181,40 @@ func (c *neighbours) loseCustomMetrics() {
 	c.eventuallyRouted(metric.CustomMetrics, false)
 	c.wantLogged("HPAs that ask this API do not reach this operator")
 	c.eventuallyKept("custom", "external")
-	c.eventuallyActive(false, c.ours, "flask")
+	c.wantOurs(map[string]bool{"flask": false, "queue": false})
 	c.ours.alwaysReplicas(2*time.Second, "flask", 2, 2)
 	c.theirs.wantUntouched(v1beta1Custom)
-	// It still carries our label: whoever lost an APIService takes the label off before uninstalling.
-	c.kubectl("label", "apiservice", v1beta1Custom, "app.kubernetes.io/part-of-")
+	c.takeLabelOff(v1beta1Custom)
 }
 
-// serveExternalOnly first gets external metrics beside custom ones of the other adapter, then installs for them alone.
+// takeLabelOff is for an APIService that was taken from us: it still carries the label that an uninstallation goes by.
+func (c *neighbours) takeLabelOff(name string) {
+	c.t.Helper()
+	if listed := c.kubectl("get", "apiservices", "-l", ourLabel); !strings.Contains(listed, name) {
+		c.t.Errorf("%s has no label of ours to take off:\n%s", name, listed)
+	}
+	c.kubectl("label", "apiservice", name, "app.kubernetes.io/part-of-")
+}
+
+// serveExternalOnly gets external metrics beside custom ones of the other adapter, loses them by force and gets them back;
+// then it installs for them alone.
 func (c *neighbours) serveExternalOnly() {
 	c.kubectl("delete", "apiservice", v1beta1External)
 	_, err := c.stage.Apply(c.t.Context(), "default")
 	c.wantRefused(err, 1, "foreign")
 	c.eventuallyRouted(metric.ExternalMetrics, true)
-	c.alwaysKept("custom")
+	c.wantOurs(map[string]bool{"flask": false, "queue": true})
+	c.theirs.must("apply --server-side --field-manager=foreign --force-conflicts", v1beta1External)
+	c.eventuallyRouted(metric.ExternalMetrics, false)
+	c.eventuallyKept("custom", "external")
+	c.wantOurs(map[string]bool{"flask": false, "queue": false})
+	c.kubectl("delete", "apiservice", v1beta1External)
 
 	c.reinstall("overlays/external-only", "--serve=external")
 	c.eventuallyRouted(metric.ExternalMetrics, true)
 	c.eventuallyRouted(metric.CustomMetrics, false)
 	c.wantLogged("--serve leaves it out")
+	c.wantOurs(map[string]bool{"flask": false, "queue": true})
 	c.alwaysKept("custom")
 	c.theirs.wantUntouched(v1beta1Custom)
 	c.wantCleanDiscovery()
@@ -200,11 +227,26 @@ func (c *neighbours) serveCustomOnly() {
 	c.reinstall("overlays/custom-only", "--serve=custom")
 	c.eventuallyRouted(metric.CustomMetrics, true)
 	c.eventuallyRouted(metric.ExternalMetrics, false)
-	c.eventuallyActive(true, c.ours, "flask")
-	c.wantCurrent("flask", "100")
+	c.wantOurs(map[string]bool{"flask": true, "queue": false})
 	c.eventuallyKept("external")
 	c.alwaysKept("external")
 	c.wantCleanDiscovery()
+}
+
+// wantOurs waits until our bindings are served to HPAs, or say that they are not because of the route, and until the HPAs on
+// them see the same.
+func (c *neighbours) wantOurs(served map[string]bool) {
+	c.t.Helper()
+	hpas := map[string]string{"flask": "flask", "queue": "workers"}
+	values := map[string]string{"flask": "100", "queue": "50"}
+	for binding, want := range served {
+		c.ours.eventuallyReady(20*time.Second, binding, map[bool]string{true: "Serving", false: "NotRouted"}[want])
+		c.eventuallyActive(want, c.ours, hpas[binding])
+		if want {
+			c.wantCurrent(hpas[binding], values[binding])
+		}
+	}
+	c.ours.eventuallyReplicas(10*time.Second, "flask", 2, 2)
 }
 
 // reinstall deletes our APIServices, then applies another folder and starts the operator anew.
@@ -298,7 +340,7 @@ func (c *neighbours) eventuallyKept(names ...string) {
 // alwaysKept looks on for longer than two periods of the HPA controller.
 func (c *neighbours) alwaysKept(names ...string) {
 	c.t.Helper()
-	c.always(5*time.Second, "what other HPAs read", func() error {
+	c.always(4500*time.Millisecond, "what other HPAs read", func() error {
 		var all []error
 		for _, name := range names {
 			all = append(all, c.kept(c.t.Context(), name))
@@ -403,7 +445,7 @@ func (c *neighbours) wantPreferred(want string) {
 	})
 }
 
-// wantCleanDiscovery expects that every APIService is available and that kubectl has nothing to complain about.
+// wantCleanDiscovery expects that every APIService is available and described, and that kubectl has nothing to complain about.
 func (c *neighbours) wantCleanDiscovery() {
 	c.t.Helper()
 	c.eventually(10*time.Second, "discovery", func(ctx context.Context) error {
@@ -412,6 +454,22 @@ func (c *neighbours) wantCleanDiscovery() {
 	})
 	if out := c.kubectl("get", "apiservices"); strings.Contains(out, "False") {
 		c.t.Errorf("some APIService is not available:\n%s", out)
+	}
+	for name, schema := range map[string]string{
+		v1beta1Custom: "v1beta1.MetricValueList", v1beta2Custom: "v1beta2.MetricValueList", v1beta1External: "v1beta1.ExternalMetricValueList",
+	} {
+		version, group, _ := strings.Cut(name, ".")
+		err := c.stage.Client.Get(c.t.Context(), client.ObjectKey{Name: name}, &apiregistrationv1.APIService{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		c.eventually(20*time.Second, "OpenAPI of "+name, func(ctx context.Context) error {
+			out, err := c.stage.Cluster.Kubectl(ctx, "get", "--raw", "/openapi/v3/apis/"+group+"/"+version)
+			if err == nil && !strings.Contains(out, schema) {
+				err = fmt.Errorf("it does not describe %s", schema)
+			}
+			return err
+		})
 	}
 }
 
