@@ -62,6 +62,7 @@ func TestLivingTogether(t *testing.T) {
 	c.step("it comes after us: refused, then by force", c.loseCustomMetrics)
 	c.step("it keeps custom metrics only, and we serve external ones only", c.serveExternalOnly)
 	c.step("it keeps external metrics only, and we serve custom ones only", c.serveCustomOnly)
+	c.step("it takes custom metrics while our certificates come from elsewhere", c.loseWithoutCertificates)
 	c.step("we are uninstalled", c.uninstall)
 }
 
@@ -262,6 +263,19 @@ func (c *neighbours) reinstall(folder string, flags ...string) {
 	}
 }
 
+// loseWithoutCertificates makes sure that routes are watched although nobody writes a caBundle.
+func (c *neighbours) loseWithoutCertificates() {
+	c.stopOperator()
+	if err := c.stage.StartOperator(c.t.Context(), "--serve=custom", "--manage-certificates=false"); err != nil {
+		c.t.Fatal(err)
+	}
+	c.eventuallyRouted(metric.CustomMetrics, true)
+	c.theirs.must("apply --server-side --field-manager=foreign --force-conflicts", v1beta1Custom)
+	c.eventuallyRouted(metric.CustomMetrics, false)
+	c.takeLabelOff(v1beta1Custom)
+	c.eventuallyKept("custom", "external")
+}
+
 func (c *neighbours) uninstall() {
 	c.kubectl("delete", "apiservices", "-l", ourLabel)
 	folder, err := c.stage.Hosted("operator")
@@ -270,7 +284,8 @@ func (c *neighbours) uninstall() {
 	}
 	c.kubectl("delete", "-k", folder)
 	c.stopOperator()
-	c.alwaysKept("external")
+	c.alwaysKept("custom", "external")
+	c.theirs.wantUntouched(v1beta1Custom)
 	c.theirs.wantUntouched(v1beta1External)
 	c.ours.alwaysReplicas(time.Second, "flask", 2, 2)
 	c.wantCleanDiscovery()
