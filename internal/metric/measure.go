@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 )
@@ -44,6 +45,9 @@ type Series struct {
 	Pod string
 	// Raw is what Sysdig gave.
 	Raw float64
+	// Time is when the newest point behind it was measured, by Sysdig's clock; zero: as the sample says. A series that was
+	// picked may be older than the others.
+	Time time.Time
 	// Milli is what an HPA reads of an item of an external metric, in thousandths.
 	Milli int64
 }
@@ -130,9 +134,11 @@ func (a Aggregation) reduce(values []float64) float64 {
 func inTheWay(series []Series) string {
 	differ := map[string]bool{}
 	for _, s := range series[1:] {
-		for name, value := range s.Labels {
-			if series[0].Labels[name] != value {
-				differ[name] = true
+		for _, labels := range []labels.Set{s.Labels, series[0].Labels} {
+			for name := range labels {
+				if s.Labels[name] != series[0].Labels[name] {
+					differ[name] = true
+				}
 			}
 		}
 	}

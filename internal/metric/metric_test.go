@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 var start = time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 
+// open is a measure that leaves numbers as they are and takes all that an HPA can use.
+var open = metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1)}
+
 func sample(t *testing.T, value float64, at time.Time) *metric.Sample {
 	t.Helper()
-	s, failure := metric.NewSample(value, at, at.Add(30*time.Second), time.Minute)
+	s, failure := metric.NewSample(open, []metric.Series{{Raw: value}}, false, at, at.Add(30*time.Second), time.Minute)
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	return &s
+	return s
 }
 
 func TestJudge(t *testing.T) {
@@ -93,6 +95,22 @@ func TestUntilIsWhenTheJudgementTurns(t *testing.T) {
 	}
 }
 
+// TestNoDataOfASelection is about a fresh answer of which nothing is wanted, where Judge has let the sample pass.
+func TestNoDataOfASelection(t *testing.T) {
+	why, of := metric.Failf(metric.NoData, "no series matches"), sample(t, 7, start)
+	if got, failure := (metric.Policy{}).NoData(why, of); got != nil || failure != why {
+		t.Errorf("got %v, %v; want the failure", got, failure)
+	}
+	policy := metric.Policy{OnNoData: &metric.Sample{Value: 3, Milli: 3000}}
+	got, failure := policy.NoData(why, of)
+	if failure != nil || got.Milli != 3000 || !got.Time.Equal(of.Time) || !got.Received.Equal(of.Received) {
+		t.Errorf("got %+v, %v; want 3 at the time of the answer", got, failure)
+	}
+	if !policy.OnNoData.Time.IsZero() {
+		t.Error("the policy was changed")
+	}
+}
+
 func TestFailures(t *testing.T) {
 	cause := errors.New("connection refused")
 	if got := metric.AsFailure(cause); got.Reason != metric.Unavailable || !errors.Is(got, cause) {
@@ -104,20 +122,6 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestPath(t *testing.T) {
-	service := metric.Claim{Namespace: "default", Resource: schema.GroupResource{Resource: "services"}, Object: "flask", Metric: "net.http.request.count"}
-	if got, want := service.Path("v1beta2"), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/flask/net.http.request.count"; got != want {
-		t.Errorf("got %s", got)
-	}
-	deployment := metric.Claim{Namespace: "d", Resource: schema.GroupResource{Group: "apps", Resource: "deployments"}, Object: "f", Metric: "m"}
-	if got, want := deployment.Path("v1beta1"), "/apis/custom.metrics.k8s.io/v1beta1/namespaces/d/deployments.apps/f/m"; got != want {
-		t.Errorf("got %s", got)
-	}
-	if got, want := metric.NamespaceClaim("d", "m").Path("v1beta2"), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/d/metrics/m"; got != want {
-		t.Errorf("got %s", got)
-	}
-}
-
 func TestMilli(t *testing.T) {
 	tests := map[string]struct {
 		value float64
@@ -126,6 +130,8 @@ func TestMilli(t *testing.T) {
 		"zero":                          {0, 0},
 		"a whole number":                {100, 100_000},
 		"a decimal that float64 rounds": {100.1, 100_100},
+		"seven sevenths of 100":         {100./7 + 100./7 + 100./7 + 100./7 + 100./7 + 100./7 + 100./7, 100_000},
+		"a little more than nothing":    {100.0000001, 100_001},
 		"a third is rounded up":         {1. / 3, 334},
 		"a trace is not nothing":        {1e-12, 1},
 		"minus a third is rounded down": {-1. / 3, -334},
@@ -171,8 +177,8 @@ func FuzzMilli(f *testing.F) {
 		if value < 0 {
 			distance.Neg(distance)
 		}
-		// Beyond 2^43 thousandths neighbouring float64 are further apart than they can be told in thousandths.
-		slack := new(big.Rat).SetFloat64(math.Abs(value) * 1000 * 0x1p-51)
+		// What a sum of float64 may be off by is no reason to round up; see noise.
+		slack := new(big.Rat).SetFloat64(math.Abs(value) * 1000 * 1.01e-12)
 		if distance.Cmp(new(big.Rat).Add(big.NewRat(1, 1), slack)) > 0 {
 			t.Fatalf("%v became %d thousandths, more than one away", value, milli)
 		}

@@ -46,8 +46,9 @@ func NewSample(m Measure, series []Series, keep bool, at, received time.Time, wi
 	return s, nil
 }
 
-// Select narrows a sample to the series that a selector matches. dimensions are the labels that the binding keeps apart.
-// The failure is Rejected for a label that is none of them, NoData when nothing matches, Implausible when too much does.
+// Select narrows a sample to the series that a selector matches, which may be older than the others. dimensions are the
+// labels that the binding keeps apart. The failure is Rejected for a label that is none of them, NoData when nothing matches,
+// Implausible when too much does.
 func (s *Sample) Select(selector labels.Selector, dimensions []string, m Measure) (*Sample, *Failure) {
 	if selector == nil || selector.Empty() {
 		if s.Whole != nil {
@@ -74,7 +75,22 @@ func (s *Sample) Select(selector labels.Selector, dimensions []string, m Measure
 	if failure != nil {
 		return nil, failure
 	}
-	return &Sample{Value: value, Milli: milli, Time: s.Time, Received: s.Received, Window: s.Window, Series: matching}, nil
+	return &Sample{Value: value, Milli: milli, Time: older(s.Time, newestOf(matching, s.Time)), Received: s.Received, Window: s.Window, Series: matching}, nil
+}
+
+// newestOf is the time of the newest point of any series; whole is that of series that have none of their own.
+func newestOf(series []Series, whole time.Time) time.Time {
+	var newest time.Time
+	for _, one := range series {
+		at := one.Time
+		if at.IsZero() {
+			at = whole
+		}
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	return newest
 }
 
 func keptApart(dimensions []string) string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	promlabels "github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -80,6 +81,7 @@ func claim(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) (metr
 	}
 	selector, err := metav1.LabelSelectorAsSelector(t.Selector.LabelSelector())
 	if err != nil {
+		c.Selector = "invalid" // an empty one would claim every object
 		return c, object, labels.Nothing(), metric.Failf(metric.Rejected, "spec.target.selector: %v", err)
 	}
 	c.Selector = selector.String()
@@ -107,7 +109,7 @@ func compileNoData(o v1alpha1.OnNoData, external bool) (*metric.Sample, *metric.
 
 func number(field string, d v1alpha1.Decimal) (float64, *metric.Failure) {
 	value, err := strconv.ParseFloat(string(d), 64)
-	if err != nil {
+	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
 		return 0, metric.Failf(metric.Rejected, "%s: %q is not a decimal number", field, d)
 	}
 	return value, nil
@@ -254,7 +256,7 @@ func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, l Labels) (
 // confined are the labels that confine every query, and why a binding leaves them alone.
 func confined(l Labels) map[string]string {
 	const why = "it is set by the operator: a binding sees its own namespace in the connection's cluster"
-	return map[string]string{l.Namespace: why, l.Cluster: why}
+	return map[string]string{l.Namespace: why, l.Cluster: why, partLabel: "it is set by the operator: it marks the times of values"}
 }
 
 // compileDimensions returns the labels to keep apart, in canonical order so that equal ones make equal shapes, and the names
@@ -269,6 +271,9 @@ func compileDimensions(field string, wanted []v1alpha1.Dimension, l Labels, take
 		if why := taken[name]; why != "" {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s cannot be kept apart: %s", field, i, dimension, why)
 		}
+		if !groupable(name) {
+			return of, as, metric.Failf(metric.Rejected, "%s[%d]: PromQL cannot group by %s", field, i, name)
+		}
 		if other, ok := named[name]; ok {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s and %s are the same label", field, i, other, dimension)
 		}
@@ -278,6 +283,13 @@ func compileDimensions(field string, wanted []v1alpha1.Dimension, l Labels, take
 		of[i], as[i] = name, named[name]
 	}
 	return of, as, nil
+}
+
+// groupable tells whether PromQL can group by a label of this name. Unlike in matchers, it cannot be quoted there.
+func groupable(name string) bool {
+	expr, err := parser.NewParser(parser.Options{}).ParseExpr("sum by (" + name + ") (x)")
+	sum, ok := expr.(*parser.AggregateExpr)
+	return err == nil && ok && slices.Equal(sum.Grouping, []string{name})
 }
 
 // compileWhere writes label filters in canonical order, so that equal filters make equal shapes.

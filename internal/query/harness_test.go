@@ -3,7 +3,10 @@ package query_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -33,7 +37,7 @@ func binding(edits ...edit) *v1alpha1.SysdigMetricBinding {
 	b := &v1alpha1.SysdigMetricBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-rate", UID: "uid", Generation: 3, CreationTimestamp: metav1.NewTime(noon)},
 		Spec: v1alpha1.SysdigMetricBindingSpec{
-			Target: v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
+			Target: &v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
 			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
 				Name: "net.http.request.count", TimeAggregation: v1alpha1.TimeRate, GroupAggregation: v1alpha1.GroupAverage,
 				Window: metav1.Duration{Duration: time.Minute},
@@ -49,8 +53,49 @@ func binding(edits ...edit) *v1alpha1.SysdigMetricBinding {
 
 func target(apiVersion, kind, name string) edit {
 	return func(b *v1alpha1.SysdigMetricBinding) {
-		b.Spec.Target = v1alpha1.Target{APIVersion: apiVersion, Kind: kind, Name: name}
+		b.Spec.Target = &v1alpha1.Target{APIVersion: apiVersion, Kind: kind, Name: name}
 	}
+}
+
+// every makes the target all objects of a kind that have the labels.
+func every(apiVersion, kind string, labels map[string]string) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) {
+		b.Spec.Target = &v1alpha1.Target{APIVersion: apiVersion, Kind: kind, Selector: &v1alpha1.ObjectSelector{MatchLabels: labels}}
+	}
+}
+
+// both makes two edits.
+func both(one, two edit) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) {
+		one(b)
+		two(b)
+	}
+}
+
+// external takes the target away.
+func external(b *v1alpha1.SysdigMetricBinding) { b.Spec.Target = nil }
+
+// dimensions keeps labels apart, whatever the source is.
+func dimensions(names ...v1alpha1.Dimension) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) {
+		if b.Spec.Source.PromQL != nil {
+			b.Spec.Source.PromQL.Dimensions = names
+		} else {
+			b.Spec.Source.Metric.Dimensions = names
+		}
+	}
+}
+
+func window(d time.Duration) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Window.Duration = d }
+}
+
+func cumulative(b *v1alpha1.SysdigMetricBinding) {
+	b.Spec.Source.Metric.CounterType = v1alpha1.CounterCumulative
+}
+
+func multiplied(by v1alpha1.Decimal) edit {
+	return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = by }
 }
 
 func aggregated(t v1alpha1.TimeAggregation, g v1alpha1.GroupAggregation) edit {
@@ -156,6 +201,20 @@ func newSysdig(t testing.TB) *sysdigStage {
 	return s
 }
 
+// cluster is a query.Cluster of what the test says.
+type cluster struct {
+	selected func(namespace, selector string, window time.Duration) []string
+	services func(namespace, selector string) map[string]string
+}
+
+func (c cluster) Selected(namespace, selector string, window time.Duration) []string {
+	return c.selected(namespace, selector, window)
+}
+
+func (c cluster) Services(namespace, selector string) map[string]string {
+	return c.services(namespace, selector)
+}
+
 // series adds points of 10 s × value from 20 minutes ago until the given time before noon.
 func (s *sysdigStage) series(name, cluster, namespace, workload, pod string, value float64, until time.Duration) {
 	sysdigtest.Fill(s.Store(), map[string]string{
@@ -165,7 +224,7 @@ func (s *sysdigStage) series(name, cluster, namespace, workload, pod string, val
 }
 
 // ask answers a plan.
-func (s *sysdigStage) ask(requests []query.Request, pods query.Pods) map[query.Question]query.Outcome {
+func (s *sysdigStage) ask(requests []query.Request, in query.Cluster) map[query.Question]query.Outcome {
 	s.t.Helper()
 	outcomes := map[query.Question]query.Outcome{}
 	for _, request := range requests {
@@ -173,7 +232,7 @@ func (s *sysdigStage) ask(requests []query.Request, pods query.Pods) map[query.Q
 		if err != nil {
 			s.t.Fatalf("%s: %v", request.PromQL, err)
 		}
-		for _, o := range request.Read(answer, attempt, pods) {
+		for _, o := range request.Read(answer, attempt, in) {
 			if _, twice := outcomes[o.Question]; twice {
 				s.t.Fatalf("%+v was answered twice", o.Question)
 			}
@@ -184,9 +243,9 @@ func (s *sysdigStage) ask(requests []query.Request, pods query.Pods) map[query.Q
 }
 
 // askOne answers one question alone.
-func (s *sysdigStage) askOne(q query.Question, pods query.Pods) query.Outcome {
+func (s *sysdigStage) askOne(q query.Question, in query.Cluster) query.Outcome {
 	s.t.Helper()
-	return s.ask(query.Plan([]query.Question{q}), pods)[q]
+	return s.ask(query.Plan([]query.Question{q}), in)[q]
 }
 
 // show is an outcome in one line.
@@ -194,5 +253,18 @@ func show(o query.Outcome) string {
 	if o.Reading.Failure != nil {
 		return o.Reading.Failure.Error()
 	}
+	if o.Objects != nil {
+		return showObjects(o)
+	}
 	return fmt.Sprintf("%v, %s old", o.Reading.Sample.Value, noon.Sub(o.Reading.Sample.Time))
+}
+
+// showObjects is what was found of each object, in one line.
+func showObjects(o query.Outcome) string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(o.Objects)) {
+		one := o.Objects[name]
+		found = append(found, name+": "+show(query.Outcome{Reading: metric.Reading{Sample: one.Sample, Failure: one.Failure}}))
+	}
+	return strings.Join(found, "; ")
 }

@@ -17,6 +17,8 @@ func in(namespace string) edit {
 	return func(b *v1alpha1.SysdigMetricBinding) { b.Namespace = namespace }
 }
 
+func app(name string) map[string]string { return map[string]string{"app": name} }
+
 func questions(t *testing.T, bindings ...*v1alpha1.SysdigMetricBinding) []query.Question {
 	t.Helper()
 	var all []query.Question
@@ -57,22 +59,36 @@ func TestWhatSharesARequest(t *testing.T) {
 		one, two *v1alpha1.SysdigMetricBinding
 		requests int
 	}{
-		"two workloads":                       {binding(), binding(target("apps/v1", "Deployment", "api")), 1},
-		"two kinds of workloads":              {binding(), binding(target("apps/v1", "StatefulSet", "web")), 1},
-		"two namespaces":                      {binding(), binding(in("bank")), 1},
-		"two multipliers":                     {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = "10" }), 1},
-		"a Service and a Pod":                 {binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")), 1},
-		"two aggregations of a Service":       {binding(target("v1", "Service", "web")), binding(target("v1", "Service", "web"), aggregated("Rate", "Max")), 1},
-		"two aggregations of a workload":      {binding(), binding(aggregated("Rate", "Max")), 2},
-		"two windows":                         {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Window.Duration = time.Hour }), 2},
-		"two metrics":                         {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Name = "x" }), 2},
-		"a Service and a workload":            {binding(target("v1", "Service", "web")), binding(), 2},
-		"two filters":                         {binding(where("a", "In", "b")), binding(where("a", "In", "c")), 2},
-		"the same filters in another order":   {binding(where("a", "In", "b"), where("c", "In", "d", "e")), binding(target("apps/v1", "Deployment", "api"), where("c", "In", "e", "d"), where("a", "In", "b")), 1},
-		"raw queries of one namespace":        {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "app"), target("apps/v1", "Deployment", "api")), 1},
-		"raw queries of two namespaces":       {binding(raw("sum(x)", "")), binding(raw("sum(x)", ""), in("bank")), 2},
-		"raw queries with another label":      {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "")), 2},
-		"raw queries that are written freely": {binding(raw("sum(x)", ""), target("v1", "Service", "a")), binding(raw("sum (x) # total", ""), target("v1", "Service", "b"), func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = "2" }), 1},
+		"two workloads":                           {binding(), binding(target("apps/v1", "Deployment", "api")), 1},
+		"two kinds of workloads":                  {binding(), binding(target("apps/v1", "StatefulSet", "web")), 1},
+		"two namespaces":                          {binding(), binding(in("bank")), 1},
+		"two multipliers":                         {binding(), binding(multiplied("10")), 1},
+		"a Service and a Pod":                     {binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")), 1},
+		"two aggregations of a Service":           {binding(target("v1", "Service", "web")), binding(target("v1", "Service", "web"), aggregated("Rate", "Max")), 1},
+		"two aggregations of a workload":          {binding(), binding(aggregated("Rate", "Max")), 2},
+		"two windows":                             {binding(), binding(window(time.Hour)), 2},
+		"two metrics":                             {binding(), binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Name = "x" }), 2},
+		"a Service and a workload":                {binding(target("v1", "Service", "web")), binding(), 2},
+		"two filters":                             {binding(where("a", "In", "b")), binding(where("a", "In", "c")), 2},
+		"the same filters in another order":       {binding(where("a", "In", "b"), where("c", "In", "d", "e")), binding(target("apps/v1", "Deployment", "api"), where("c", "In", "e", "d"), where("a", "In", "b")), 1},
+		"a workload and all workloads":            {binding(), binding(every("apps/v1", "StatefulSet", nil)), 1},
+		"a Pod and the Pods of an app":            {binding(target("v1", "Pod", "web-0")), binding(every("v1", "Pod", app("web"))), 1},
+		"a Service and all Services":              {binding(target("v1", "Service", "web")), binding(every("v1", "Service", nil)), 1},
+		"Services and Pods":                       {binding(every("v1", "Service", nil)), binding(every("v1", "Pod", nil)), 1},
+		"Pods of two namespaces":                  {binding(every("v1", "Pod", app("web"))), binding(in("bank"), every("v1", "Pod", app("api"))), 1},
+		"an external metric and the namespace":    {binding(external), binding(target("v1", "Namespace", "")), 1},
+		"external metrics of two namespaces":      {binding(external), binding(external, in("bank")), 1},
+		"one kept apart and one not":              {binding(), binding(dimensions("code")), 2},
+		"two that keep other labels apart":        {binding(dimensions("code")), binding(dimensions("method")), 2},
+		"the same labels in another notation":     {binding(dimensions("net.http.method", "code")), binding(dimensions("code", "net_http_method")), 1},
+		"two aggregations kept apart":             {binding(dimensions("code")), binding(dimensions("code"), aggregated("Rate", "Max")), 1},
+		"two aggregations of external ones apart": {binding(external, dimensions("code")), binding(external, dimensions("code"), aggregated("Rate", "Max")), 2},
+		"raw sets and one of them":                {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "app"), every("v1", "Service", nil)), 1},
+		"raw queries that keep a label apart":     {binding(raw("sum by (a) (x)", "")), binding(raw("sum by (a) (x)", ""), dimensions("a")), 2},
+		"raw queries of one namespace":            {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "app"), target("apps/v1", "Deployment", "api")), 1},
+		"raw queries of two namespaces":           {binding(raw("sum(x)", "")), binding(raw("sum(x)", ""), in("bank")), 2},
+		"raw queries with another label":          {binding(raw("sum by (app) (x)", "app")), binding(raw("sum by (app) (x)", "")), 2},
+		"raw queries that are written freely":     {binding(raw("sum(x)", ""), target("v1", "Service", "a")), binding(raw("sum (x) # total", ""), target("v1", "Service", "b"), multiplied("2")), 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,6 +107,34 @@ func TestWhatSharesARequest(t *testing.T) {
 	}
 	if requests := query.Plan(nil); len(requests) != 0 {
 		t.Errorf("%d requests for no question", len(requests))
+	}
+}
+
+func TestBindingsThatAskTheSameAreOneQuestion(t *testing.T) {
+	for name, pair := range map[string][2]*v1alpha1.SysdigMetricBinding{
+		"Pods of two apps":             {binding(every("v1", "Pod", app("web"))), binding(every("v1", "Pod", app("api")))},
+		"all Pods and those of an app": {binding(every("v1", "Pod", nil)), binding(every("v1", "Pod", app("api")))},
+		"Deployments of two apps":      {binding(every("apps/v1", "Deployment", app("web"))), binding(every("apps/v1", "Deployment", app("api")))},
+		"dimensions in another order":  {binding(dimensions("a", "b")), binding(dimensions("b", "a"))},
+	} {
+		all := questions(t, pair[0], pair[1])
+		if all[0] != all[1] {
+			t.Errorf("%s: %+v and %+v", name, all[0].View, all[1].View)
+		}
+	}
+	// Which Services are meant decides which pods are, and the names of dimensions are what is served.
+	for name, pair := range map[string][2]*v1alpha1.SysdigMetricBinding{
+		"Services of two apps":        {binding(every("v1", "Service", app("web"))), binding(every("v1", "Service", app("api")))},
+		"Pods of two namespaces":      {binding(every("v1", "Pod", nil)), binding(in("bank"), every("v1", "Pod", nil))},
+		"two kinds of workloads":      {binding(every("apps/v1", "Deployment", nil)), binding(every("apps/v1", "DaemonSet", nil))},
+		"dimensions by another name":  {binding(dimensions("a.b")), binding(dimensions("a_b"))},
+		"external and the namespace":  {binding(external), binding(target("v1", "Namespace", ""))},
+		"a Pod's name and a selector": {binding(target("v1", "Pod", "web")), binding(every("v1", "Pod", app("web")))},
+	} {
+		all := questions(t, pair[0], pair[1])
+		if all[0] == all[1] {
+			t.Errorf("%s: one question: %+v", name, all[0].View)
+		}
 	}
 }
 
@@ -114,6 +158,12 @@ func TestObjectsAreNamedWhileTheyAreFew(t *testing.T) {
 	all := questions(t, binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")))
 	if got := query.Plan(all)[0].PromQL; strings.Contains(got, "web-0") {
 		t.Errorf("the pods of a Service are left out: %s", got)
+	}
+	for _, kind := range [][2]string{{"v1", "Pod"}, {"apps/v1", "Deployment"}} {
+		all := questions(t, binding(target(kind[0], kind[1], "web-0")), binding(every(kind[0], kind[1], app("api"))))
+		if got := query.Plan(all); len(got) != 1 || strings.Contains(got[0].PromQL, "web-0") {
+			t.Errorf("all but one of kind %s are left out: %s", kind[1], got[0].PromQL)
+		}
 	}
 }
 
@@ -158,7 +208,10 @@ func TestAskedTogetherIsAskedAlone(t *testing.T) {
 			s.series(name, pick("c1", "c1", "c2"), namespace, workload, pod, float64(dice.IntN(100)), time.Duration(dice.IntN(12))*10*time.Second)
 		}
 	}
-	pods := func(namespace, selector string, window time.Duration) []string {
+	world := cluster{services: func(namespace, selector string) map[string]string {
+		return map[string]string{"front": "app=web", "other": "app=" + strings.TrimPrefix(selector, "tier="), "headless": ""}
+	}}
+	world.selected = func(namespace, selector string, window time.Duration) []string {
 		return slices.DeleteFunc(append([]string{"silent"}, podsOf[namespace]...), func(pod string) bool {
 			return !strings.HasPrefix(pod, strings.TrimPrefix(selector, "app="))
 		})
@@ -171,7 +224,7 @@ func TestAskedTogetherIsAskedAlone(t *testing.T) {
 				target("apps/v1", pick("Deployment", "Deployment", "StatefulSet"), pick("web", "api", "web-2", "gone")),
 				aggregated(v1alpha1.TimeAggregation(pick("Rate", "Average", "Last")), v1alpha1.GroupAggregation(pick("Sum", "Max", "Average"))))
 			namespace := b.Namespace
-			switch dice.IntN(5) {
+			switch dice.IntN(10) {
 			case 0:
 				target("v1", "Service", "svc")(b)
 			case 1:
@@ -182,6 +235,19 @@ func TestAskedTogetherIsAskedAlone(t *testing.T) {
 				target("v1", "Namespace", "")(b)
 			case 3:
 				raw(pick("sum by (kube_workload_name) (sysdig_container_cpu_cores_used)", "max by (kube_workload_name) (sysdig_container_up)"), "kube_workload_name")(b)
+			case 4:
+				every("v1", "Pod", app(pick("web", "api")))(b)
+			case 5:
+				every("apps/v1", pick("Deployment", "DaemonSet"), nil)(b)
+			case 6:
+				every("v1", "Service", map[string]string{"tier": pick("api", "gone")})(b)
+			case 7:
+				external(b)
+			case 8:
+				both(every("v1", "Service", nil), raw("sum by (kube_workload_name, kube_pod_name) (sysdig_container_cpu_cores_used)", "kube_workload_name"))(b)
+			}
+			if dice.IntN(3) == 0 && b.Spec.Source.Metric != nil {
+				dimensions("kubernetes.node.name")(b)
 			}
 			if b.Spec.Source.Metric != nil {
 				b.Spec.Source.Metric.Name = pick("net.http.request.count", "cpu.cores.used")
@@ -197,13 +263,13 @@ func TestAskedTogetherIsAskedAlone(t *testing.T) {
 		for q := range asked {
 			all = append(all, q)
 		}
-		together := s.ask(query.Plan(slices.Clone(all)), pods)
+		together := s.ask(query.Plan(slices.Clone(all)), world)
 		for _, q := range all {
-			alone := s.askOne(q, pods)
+			alone := s.askOne(q, world)
 			if !reflect.DeepEqual(together[q], alone) {
 				t.Fatalf("seed %d, round %d: %+v\ntogether %s\nalone    %s", seed, round, q, show(together[q]), show(alone))
 			}
-			if alone.Reading.Sample != nil {
+			if alone.Reading.Sample != nil || len(alone.Objects) > 0 {
 				answered++
 			}
 		}

@@ -42,11 +42,8 @@ func allowedFunctions() map[string]*parser.Function {
 // cluster, every instant selector looks back maxAge at most, and a time vector per selector tells how old its points are.
 func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *metric.Failure) {
 	source, target := b.Spec.Source.PromQL, b.Spec.Target
-	switch {
-	case target == nil && source.ObjectLabel != "":
-		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: an external metric has no object; keep labels apart with dimensions")
-	case target != nil && target.Selector != nil && source.ObjectLabel == "":
-		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: set it to the label that holds the names of the objects that spec.target.selector matches")
+	if failure := checkObjectLabel(source.ObjectLabel, target); failure != nil {
+		return Shape{}, View{}, failure
 	}
 	expr, err := parser.NewParser(parser.Options{Functions: allowedFunctions()}).ParseExpr(source.Query)
 	if err != nil {
@@ -89,6 +86,19 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 		view.Object = target.Name
 	}
 	return shape, view, nil
+}
+
+// checkObjectLabel refuses a label where there is no object, and none where there are many.
+func checkObjectLabel(label v1alpha1.LabelName, target *v1alpha1.Target) *metric.Failure {
+	switch {
+	case target == nil && label != "":
+		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: an external metric has no object; keep labels apart with dimensions")
+	case target != nil && target.Selector != nil && label == "":
+		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: set it to the label that holds the names of the objects that spec.target.selector matches")
+	case label != "" && !groupable(string(label)):
+		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: PromQL cannot group by %s", label)
+	}
+	return nil
 }
 
 func rejectQuery(format string, args ...any) *metric.Failure {

@@ -124,38 +124,69 @@ func (r reader) rows(v View) []*row {
 }
 
 // sample makes one value of the rows of one object. Pods without a row are left out: they lower a sum, and leave an average,
-// a minimum and a maximum alone. The time is that of the newest point of any row.
+// a minimum and a maximum alone. A series that has stopped counts as long as its pod has others. The time is that of the
+// newest point of any row.
 func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
+	q := r.question
+	if q.keepsSeries() {
+		rows = slices.SortedFunc(slices.Values(rows), byCombination)
+	}
 	failure := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for this object")
 	var newest time.Time
-	series := make([]metric.Series, 0, len(rows))
+	alive := map[rowKey]bool{}
 	for _, one := range rows {
 		at, undated := r.table.dated(one)
-		if undated != nil && r.table.shape.Grain == Raw {
+		switch {
+		case undated == nil:
+			alive[r.part(one)] = true
+			newest = later(newest, at)
+		case undated.Reason != metric.Stale || r.table.shape.Grain == Raw:
 			return nil, undated
-		}
-		if undated != nil { // a pod that has stopped long ago, but within the window
+		default: // it has stopped long ago, but within the window
 			failure = undated
-			continue
 		}
-		if at.After(newest) {
-			newest = at
-		}
-		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value})
 	}
-	if len(series) == 0 {
+	if len(alive) == 0 {
 		return nil, failure
 	}
 	if newest.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
 		newest = r.attempt.At
 	}
-	q := r.question
-	if q.keepsSeries() {
-		slices.SortFunc(series, func(a, b metric.Series) int {
-			return cmp.Or(cmp.Compare(a.Labels.String(), b.Labels.String()), cmp.Compare(a.Pod, b.Pod))
-		})
+	series := make([]metric.Series, 0, len(rows))
+	for _, one := range rows {
+		if alive[r.part(one)] {
+			at, ok := r.table.time(one.key)
+			if !ok { // all that is known is that it has a point in the window
+				at = r.attempt.At.Add(-q.Shape.Window)
+			}
+			series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
+		}
 	}
 	return metric.NewSample(q.Measure, series, q.keepsSeries(), newest, r.attempt.Received, q.Shape.Window)
+}
+
+// part is what has to have a point of late for a row to count: an item of an external metric, a pod whose pods are asked for,
+// and otherwise any pod of the object, because the query that reduces pods does not look at each.
+func (r reader) part(one *row) rowKey {
+	key := one.key
+	if r.question.Measure.External {
+		return key
+	}
+	if key.dimensions = (dimensions{}); r.table.shape.Grain != ByPod {
+		key.pod = ""
+	}
+	return key
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func byCombination(a, b *row) int {
+	return cmp.Or(slices.Compare(a.key.dimensions[:], b.key.dimensions[:]), cmp.Compare(a.key.pod, b.key.pod))
 }
 
 // keepsSeries tells whether the series are looked at when the value is read.

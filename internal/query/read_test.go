@@ -33,9 +33,6 @@ func of(s sysdig.Series, label, value string) sysdig.Series {
 
 func TestReadingAnAnswer(t *testing.T) {
 	const fresh = 30 * time.Second
-	times := func(m v1alpha1.Decimal) edit {
-		return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Multiplier = m }
-	}
 	tests := map[string]struct {
 		edits  []edit
 		series []sysdig.Series
@@ -59,9 +56,9 @@ func TestReadingAnAnswer(t *testing.T) {
 		"another namespace":                        {nil, []sysdig.Series{of(value(7), "kube_namespace_name", "bank"), of(timeOf(fresh), "kube_namespace_name", "bank")}, "NoData"},
 		"another kind of the same name":            {nil, []sysdig.Series{of(value(7), "kube_workload_type", "statefulset"), of(timeOf(fresh), "kube_workload_type", "statefulset")}, "NoData"},
 		"the time of another":                      {nil, []sysdig.Series{value(7), of(timeOf(fresh), "kube_workload_name", "api")}, "Stale"},
-		"a multiplier":                             {[]edit{times("0.001")}, []sysdig.Series{value(7), timeOf(fresh)}, "0.007, 30s old"},
-		"a negative multiplier":                    {[]edit{times("-2")}, []sysdig.Series{value(7), timeOf(fresh)}, "-14, 30s old"},
-		"a multiplier that makes it too large":     {[]edit{times("1e99")}, []sysdig.Series{value(1e10), timeOf(fresh)}, "Implausible"},
+		"a multiplier":                             {[]edit{multiplied("0.001")}, []sysdig.Series{value(7), timeOf(fresh)}, "0.007, 30s old"},
+		"a negative multiplier":                    {[]edit{multiplied("-2")}, []sysdig.Series{value(7), timeOf(fresh)}, "-14, 30s old"},
+		"a multiplier that makes it too large":     {[]edit{multiplied("1e99")}, []sysdig.Series{value(1e10), timeOf(fresh)}, "Implausible"},
 		"a namespace":                              {[]edit{target("v1", "Namespace", "")}, []sysdig.Series{value(7), timeOf(fresh)}, "7, 30s old"},
 		"a raw query":                              {[]edit{raw("sum(x)", "")}, []sysdig.Series{{Value: 7}, {Labels: map[string]string{partLabel: "0"}, Value: float64(noon.Unix() - 40)}}, "7, 40s old"},
 		"a raw query lacks one of two times":       {[]edit{raw("sum(x) + sum(y)", "")}, []sysdig.Series{{Value: 7}, {Labels: map[string]string{partLabel: "0"}, Value: float64(noon.Unix() - 40)}}, "Stale"},
@@ -113,19 +110,19 @@ func TestTheValueOfAService(t *testing.T) {
 		"a silent pod is not the smallest":             {"Min", []string{"web-1", "web-9"}, "2, 30s old"},
 		"the newest point counts":                      {"Sum", []string{"web-0", "web-3"}, "1, 30s old"},
 		"one pod whose points are older":               {"Sum", []string{"web-3"}, "0, 40s old"},
-		"silent pods only":                             {"Average", []string{"web-8", "web-9"}, "NoData: Sysdig answered and holds nothing for the 2 pods"},
+		"silent pods only":                             {"Average", []string{"web-8", "web-9"}, "NoData: Sysdig answered and holds nothing for this object"},
 		"no pods":                                      {"Sum", nil, "NoData"},
 		"a pod of the same name elsewhere is not ours": {"Sum", []string{"web-4"}, "NoData"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := compile(t, binding(target("v1", "Service", "web"), aggregated("Rate", test.group)), connection())
-			got := s.askOne(d.Question, func(namespace, selector string, window time.Duration) []string {
+			got := s.askOne(d.Question, cluster{selected: func(namespace, selector string, window time.Duration) []string {
 				if namespace != "shop" || selector != "app=web" || window != time.Minute+25*time.Second {
 					t.Errorf("asked for %s, %s, %s", namespace, selector, window)
 				}
 				return test.pods
-			})
+			}})
 			if got := show(got); !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}

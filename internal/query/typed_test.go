@@ -21,13 +21,14 @@ func TestThePromQLOfTypedSources(t *testing.T) {
 	workload := func(group, over string) string {
 		return group + ` by (` + rowW + `) (` + podOf + `(` + fmt.Sprintf(over, web) + `))` + fmt.Sprintf(timeOf, rowW, web)
 	}
-	cumulative := func(b *v1alpha1.SysdigMetricBinding) {
-		b.Spec.Source.Metric.CounterType = v1alpha1.CounterCumulative
+	// kept apart, a target has a row for each pod and combination, and the view reduces.
+	kept := dimensions("net.http.method", "code")
+	apart := func(row, selector string) string {
+		row += `, kube_pod_name, code, net_http_method`
+		return `sum by (` + row + `) (sum_over_time(` + selector + `[1m]) / 60)` + fmt.Sprintf(timeOf, row, selector)
 	}
+	web1 := map[string]string{"app": "web"}
 	delta := func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.CounterType = v1alpha1.CounterDelta }
-	window := func(d time.Duration) edit {
-		return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Window.Duration = d }
-	}
 	rate := aggregated(v1alpha1.TimeRate, v1alpha1.GroupAverage)
 	tests := map[string]struct {
 		edits []edit
@@ -50,6 +51,20 @@ func TestThePromQLOfTypedSources(t *testing.T) {
 		"a Pod":                              {[]edit{target("v1", "Pod", "web-0")}, `sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + x + `,kube_pod_name="web-0"}[1m]) / 60)` + fmt.Sprintf(timeOf, `kube_namespace_name, kube_pod_name`, x+`,kube_pod_name="web-0"}`)},
 		"a namespace":                        {[]edit{target("v1", "Namespace", "")}, `avg by (kube_namespace_name) (sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + service + `[1m]) / 60))` + fmt.Sprintf(timeOf, `kube_namespace_name`, service)},
 		"another kind with a filter":         {[]edit{target("networking.k8s.io/v1", "Ingress", "front"), where("ingress", v1alpha1.FilterIn, "front")}, `avg by (kube_namespace_name) (sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + x + `,ingress="front"}[1m]) / 60))` + fmt.Sprintf(timeOf, `kube_namespace_name`, x+`,ingress="front"}`)},
+		"Deployments by selector":            {[]edit{every("apps/v1", "Deployment", web1)}, strings.ReplaceAll(workload("avg", `sum_over_time(%s[1m]) / 60`), `,kube_workload_name="web"`, "")},
+		"StatefulSets by selector":           {[]edit{every("apps/v1", "StatefulSet", nil)}, strings.ReplaceAll(workload("avg", `sum_over_time(%s[1m]) / 60`), `,kube_workload_name="web"`, "")},
+		"Services by selector":               {[]edit{every("v1", "Service", web1)}, `sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + service + `[1m]) / 60)` + fmt.Sprintf(timeOf, `kube_namespace_name, kube_pod_name`, service)},
+		"Pods by selector":                   {[]edit{every("v1", "Pod", web1)}, `sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + service + `[1m]) / 60)` + fmt.Sprintf(timeOf, `kube_namespace_name, kube_pod_name`, service)},
+		"an external metric":                 {[]edit{external}, `avg by (kube_namespace_name) (sum by (kube_namespace_name, kube_pod_name) (sum_over_time(` + service + `[1m]) / 60))` + fmt.Sprintf(timeOf, `kube_namespace_name`, service)},
+		"an external metric kept apart":      {[]edit{external, kept, aggregated("Max", "Sum")}, `sum by (kube_namespace_name, code, net_http_method) (sum by (kube_namespace_name, code, net_http_method, kube_pod_name) (max_over_time(` + service + `[1m])))` + fmt.Sprintf(timeOf, `kube_namespace_name, code, net_http_method`, service)},
+		"an external metric of workloads":    {[]edit{external, dimensions("kubernetes.workload.name")}, `avg by (kube_namespace_name, kube_workload_name) (sum by (kube_namespace_name, kube_workload_name, kube_pod_name) (sum_over_time(` + service + `[1m]) / 60))` + fmt.Sprintf(timeOf, `kube_namespace_name, kube_workload_name`, service)},
+		"a Deployment kept apart":            {[]edit{kept, aggregated("Rate", "Max")}, apart(rowW, web)},
+		"Deployments kept apart":             {[]edit{every("apps/v1", "Deployment", web1), kept}, apart(rowW, service)},
+		"a Service kept apart":               {[]edit{target("v1", "Service", "web"), kept}, apart(`kube_namespace_name`, service)},
+		"Services kept apart":                {[]edit{every("v1", "Service", nil), kept}, apart(`kube_namespace_name`, service)},
+		"Pods kept apart":                    {[]edit{every("v1", "Pod", web1), kept}, apart(`kube_namespace_name`, service)},
+		"a namespace kept apart":             {[]edit{target("v1", "Namespace", ""), kept}, apart(`kube_namespace_name`, service)},
+		"the order of dimensions is ours":    {[]edit{dimensions("code", "net_http_method")}, apart(rowW, web)},
 		"filters are in order and each once": {[]edit{where("net.http.statusCode", v1alpha1.FilterNotIn, "500", "404", "500"), where("a", v1alpha1.FilterIn, "x"), where("a", v1alpha1.FilterIn, "x")}, strings.ReplaceAll(workload("avg", `sum_over_time(%s[1m]) / 60`), `"web"}`, `"web",a="x",net_http_statusCode!~"404|500"}`)},
 		"a filter that excludes one value":   {[]edit{where("a", v1alpha1.FilterNotIn, "x")}, strings.ReplaceAll(workload("avg", `sum_over_time(%s[1m]) / 60`), `"web"}`, `"web",a!="x"}`)},
 		"filter values are no expressions":   {[]edit{where("a", v1alpha1.FilterIn, ".*", "x|y")}, strings.ReplaceAll(workload("avg", `sum_over_time(%s[1m]) / 60`), `"web"}`, `"web",a=~"\\.\\*|x\\|y"}`)},
@@ -69,6 +84,11 @@ func TestThePromQLOfTypedSources(t *testing.T) {
 func TestEveryCombinationParses(t *testing.T) {
 	kinds := []edit{
 		target("apps/v1", "Deployment", "w"), target("apps/v1", "DaemonSet", "w"), target("v1", "Service", "w"), target("v1", "Pod", "w"), target("v1", "Namespace", ""),
+		every("apps/v1", "Deployment", nil), every("apps/v1", "StatefulSet", nil), every("v1", "Service", nil), every("v1", "Pod", nil), external,
+	}
+	kept := dimensions("bool", "kubernetes.node.name", "group_left")
+	for i := range kinds {
+		kinds = append(kinds, both(kinds[i], kept))
 	}
 	old := func(c *v1alpha1.SysdigConnection) {
 		c.Spec.LabelNames = v1alpha1.LabelNames{Cluster: "cluster", Namespace: "kubernetes_namespace_name", WorkloadType: "by", Workload: "on", Pod: "offset"}
@@ -93,8 +113,12 @@ func TestEveryCombinationParses(t *testing.T) {
 			}
 		}
 	}
-	// The workload kinds differ in the view only, and so do the group aggregations of Services and Pods; counters matter for Rate and Sum.
-	if want := 3 * 8 * (4 + 1 + 1 + 4); len(seen) != want {
+	// Kinds of workloads differ in the view only, and so do the group aggregations of Services, of Pods, and of whatever is
+	// kept apart. A Service is asked like Services and Pods by selector, and a namespace like an external metric, or like its
+	// pods when labels are kept apart. Counters matter for Rate and Sum.
+	plain := 4 + 4 + 1 + 1 + 4 // a workload, workloads by selector, pods, one Pod, the namespace
+	apart := 1 + 1 + 1 + 1 + 4 // the same with the namespace among the pods, and the external metric
+	if want := 3 * 8 * (plain + apart); len(seen) != want {
 		t.Errorf("%d different queries, want %d", len(seen), want)
 	}
 }

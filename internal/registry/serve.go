@@ -43,7 +43,20 @@ func (r *Registry) owner(f *family, claim *metric.Claim) *entry {
 			return set
 		}
 	}
+	if named == nil {
+		return f.refusedSet() // the objects of its kind may be unknown, such as one that the operator may not list
+	}
 	return named
+}
+
+// refusedSet is the oldest set that cannot be asked; nil when there is none.
+func (f *family) refusedSet() *entry {
+	for _, set := range f.sets {
+		if set.definition.Refused != nil {
+			return set
+		}
+	}
+	return nil
 }
 
 // judge says what is served now of one object; series picks among the series that are kept apart.
@@ -64,10 +77,14 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 		return sample, nil
 	}
 	selected, failure := sample.Select(series, d.Question.Dimensions(), d.Question.Measure)
-	if failure != nil && failure.Reason == metric.NoData {
+	switch {
+	case failure != nil && failure.Reason == metric.NoData:
 		return d.Policy.NoData(failure, sample)
+	case failure != nil:
+		return nil, failure
 	}
-	return selected, failure
+	reading.Sample = selected // the series that were picked may be older than the others
+	return d.Policy.Judge(reading, now)
 }
 
 // object is what a value of the entry describes.
@@ -111,10 +128,8 @@ func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items
 
 // nothing is why there is not a single object.
 func (f *family) nothing(of metric.Claim, objects labels.Selector) *metric.Failure {
-	for _, set := range f.sets {
-		if refused := set.definition.Refused; refused != nil {
-			return refused
-		}
+	if set := f.refusedSet(); set != nil {
+		return set.definition.Refused
 	}
 	return metric.Failf(metric.NoData, "no %s in namespace %s match both the binding's selector and %q", of.Resource, of.Namespace, objects)
 }
