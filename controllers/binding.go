@@ -183,27 +183,43 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 		r.Kinds.Release(client.ObjectKeyFromObject(b))
 		return query.Target{}, nil, nil
 	}
-	gv, err := schema.ParseGroupVersion(t.APIVersion)
+	mapping, refused, err := r.kind(t)
 	if err != nil {
-		return query.Target{}, metric.Failf(metric.Rejected, "spec.target.apiVersion: %q is no API version", t.APIVersion), nil
+		return query.Target{}, nil, err
 	}
-	mapping, err := r.Mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: t.Kind}, gv.Version)
-	if meta.IsNoMatchError(err) {
-		return query.Target{}, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD", t.Kind, t.APIVersion), nil
+	var target query.Target
+	if mapping != nil {
+		target.Resource = mapping.Resource.GroupResource()
 	}
-	if err != nil {
-		return query.Target{}, nil, fmt.Errorf("looking up the kind of the target: %w", err)
+	if refused != nil {
+		r.Kinds.Release(client.ObjectKeyFromObject(b))
+		return target, refused, nil
 	}
-	target := query.Target{Resource: mapping.Resource.GroupResource()}
-	if mapping.Scope.Name() != meta.RESTScopeNameNamespace && target.Resource.String() != "namespaces" {
-		return target, metric.Failf(metric.Rejected, "spec.target: %s is cluster-scoped; a binding describes objects of its own namespace", t.Kind), nil
-	}
-	refused, err := r.watch(ctx, b, mapping)
+	refused, err = r.watch(ctx, b, mapping)
 	if refused != nil || err != nil || !isService(t) || t.Selector != nil {
 		return target, refused, err
 	}
 	target.Selector, refused, err = r.selectorOf(ctx, b)
 	return target, refused, err
+}
+
+// kind looks up the target's kind. The mapping of one that cannot be a target is there too, to claim its name.
+func (r *BindingReconciler) kind(t *v1alpha1.Target) (*meta.RESTMapping, *metric.Failure, error) {
+	gv, err := schema.ParseGroupVersion(t.APIVersion)
+	if err != nil {
+		return nil, metric.Failf(metric.Rejected, "spec.target.apiVersion: %q is no API version", t.APIVersion), nil
+	}
+	mapping, err := r.Mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: t.Kind}, gv.Version)
+	if meta.IsNoMatchError(err) {
+		return nil, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD", t.Kind, t.APIVersion), nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("looking up the kind of the target: %w", err)
+	}
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace && mapping.Resource.GroupResource().String() != "namespaces" {
+		return mapping, metric.Failf(metric.Rejected, "spec.target: %s is cluster-scoped; a binding describes objects of its own namespace", t.Kind), nil
+	}
+	return mapping, nil, nil
 }
 
 // watch has the target's kind watched. A binding by name is served all the same when that is not possible: only reads of

@@ -129,6 +129,9 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	}
 	status.MetricPath = s.Definition.Claim.Path("v1beta2")
 	status.Query = s.Definition.Query
+	if s.Definition.Claim.Set() && s.Served {
+		status.Observed = nil // of a former target; many objects have no value in common
+	}
 	if s.Sample != nil {
 		status.Observed = &v1alpha1.Observed{
 			Value: resource.NewMilliQuantity(s.Sample.Milli, resource.DecimalSI).String(),

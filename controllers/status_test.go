@@ -40,12 +40,12 @@ func TestConditions(t *testing.T) {
 		value           string
 	}{
 		"a fresh sample is served": {
-			standing: standing(func(s *registry.Standing) { s.Sample = sample }),
+			standing: standing(func(s *registry.Standing) { s.Served, s.Sample = true, sample }),
 			accepted: "Accepted", ready: "Serving", message: "a fresh value is served", value: "12500m",
 		},
 		"a fresh sample is served although the newest attempt failed": {
 			standing: standing(func(s *registry.Standing) {
-				s.Sample, s.Failure, s.Until = sample, metric.Failf(metric.Unavailable, "HTTP 500"), now.Add(time.Minute)
+				s.Served, s.Sample, s.Failure, s.Until = true, sample, metric.Failf(metric.Unavailable, "HTTP 500"), now.Add(time.Minute)
 			}),
 			accepted: "Accepted", ready: "Serving", message: "served until 05:07:07, but the newest attempt failed: Unavailable: HTTP 500", value: "12500m",
 		},
@@ -66,9 +66,21 @@ func TestConditions(t *testing.T) {
 			}),
 			accepted: "-NameTaken", ready: "-NameTaken", message: "older serves it",
 		},
+		"a value that no HPA gets to see is not ready": {
+			standing: standing(func(s *registry.Standing) {
+				s.Served, s.Sample, s.NotRouted = true, sample, metric.Failf(metric.NotRouted, "HPAs reach the Service keda/adapter")
+			}),
+			accepted: "Accepted", ready: "-NotRouted", message: "HPAs reach the Service keda/adapter", value: "12500m",
+		},
+		"why there is no value goes before who would see it": {
+			standing: standing(func(s *registry.Standing) {
+				s.Failure, s.NotRouted = metric.Failf(metric.Unavailable, "HTTP 500"), metric.Failf(metric.NotRouted, "it is KEDA's")
+			}),
+			accepted: "Accepted", ready: "-Unavailable", message: "HTTP 500",
+		},
 		"the value for no data follows": {
 			standing: standing(func(s *registry.Standing) {
-				s.Sample, s.Failure = sample, metric.Failf(metric.NoData, "nothing")
+				s.Served, s.Sample, s.Failure = true, sample, metric.Failf(metric.NoData, "nothing")
 				s.Definition.Policy.OnNoData = &metric.Sample{}
 			}),
 			accepted: "Accepted", ready: "Serving", message: "spec.onNoData", value: "12500m",
@@ -106,9 +118,11 @@ func TestConditions(t *testing.T) {
 
 func TestOnlyAChangeOfStandingIsUrgent(t *testing.T) {
 	b := binding()
-	first := standing(func(s *registry.Standing) { s.Sample = &metric.Sample{Milli: 1000, Time: now} })
+	first := standing(func(s *registry.Standing) { s.Served, s.Sample = true, &metric.Sample{Milli: 1000, Time: now} })
 	b.Status, _ = decideStatus(b, first, now)
-	newer := standing(func(s *registry.Standing) { s.Sample = &metric.Sample{Milli: 2000, Time: now.Add(time.Minute)} })
+	newer := standing(func(s *registry.Standing) {
+		s.Served, s.Sample = true, &metric.Sample{Milli: 2000, Time: now.Add(time.Minute)}
+	})
 	status, urgent := decideStatus(b, newer, now.Add(time.Minute))
 	if urgent || status.Observed.Value != "2" {
 		t.Errorf("a newer value: urgent %v, %+v", urgent, status.Observed)

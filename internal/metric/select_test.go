@@ -120,3 +120,16 @@ func TestSelectKeepsWhatMatches(t *testing.T) {
 		t.Errorf("got %v", failure)
 	}
 }
+
+func TestWhatIsPickedIsAsOldAsItsNewestPoint(t *testing.T) {
+	at := func(s metric.Series, age time.Duration) metric.Series {
+		s.Time = start.Add(-age)
+		return s
+	}
+	all := kept(t, grouped(metric.Sum), at(request("p", "GET", "200", 1), 0), at(request("p", "PUT", "200", 2), time.Minute), at(request("q", "PUT", "500", 3), 2*time.Minute), request("q", "HEAD", "", 4))
+	for text, age := range map[string]time.Duration{"": 0, "method=GET": 0, "method=PUT": time.Minute, "code=500": 2 * time.Minute, "method=HEAD": 0} {
+		if got, failure := all.Select(selector(t, text), dimensions, grouped(metric.Sum)); failure != nil || !got.Time.Equal(start.Add(-age)) {
+			t.Errorf("%q: got %+v, %v; want it %s old", text, got, failure, age)
+		}
+	}
+}

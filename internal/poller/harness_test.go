@@ -9,12 +9,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	toolscache "k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
@@ -33,7 +38,7 @@ const (
 // noon is on the grid of points, where the edges of windows show.
 var noon = time.Date(2031, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// stage is a poller with everything around it: a Sysdig, a client, a registry, all on one fake clock.
+// stage is a poller with everything around it: a Sysdig, a client, indexes, a registry, all on one fake clock.
 type stage struct {
 	t        *testing.T
 	clk      *clocktesting.FakeClock
@@ -41,7 +46,26 @@ type stage struct {
 	registry *registry.Registry
 	poller   *poller.Poller
 	metrics  *prometheus.Registry
-	pods     []string
+	pods     *pods.Index
+	services toolscache.ResourceEventHandler
+}
+
+// cluster is what the poller has to know of objects.
+type cluster struct {
+	*pods.Index
+	objects *objects.Index
+}
+
+func (c cluster) Services(namespace, selector string) map[string]string {
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		panic(err)
+	}
+	services := map[string]string{}
+	for _, s := range c.objects.Services(namespace, parsed) {
+		services[s.Name] = s.Selector
+	}
+	return services
 }
 
 // newStage starts a Sysdig whose points become visible after 20 s, and whose workloads web-0 … run in namespace shop.
@@ -53,14 +77,24 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.sysdig.Close)
-	s.registry, s.metrics = registry.New(clk), prometheus.NewRegistry()
+	s.pods = pods.NewIndex(clk)
+	index := objects.NewIndex(s.pods)
+	s.services = index.Feed(schema.GroupResource{Resource: "services"})
+	s.registry, s.metrics = registry.New(clk, index), prometheus.NewRegistry()
 	metrics, err := poller.NewMetrics(s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
-	s.poller = poller.New(clk, s.registry, func(string, string, time.Duration) []string { return s.pods }, metrics)
+	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, metrics)
 	return s
+}
+
+// exist makes pods with the label app.
+func (s *stage) exist(app string, names ...string) {
+	for _, name := range names {
+		s.pods.OnAdd(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": app}}}, false)
+	}
 }
 
 // load adds points of the native HTTP counter for pods of a workload, long before and after the test.
@@ -126,7 +160,7 @@ func (s *stage) bind(workload string, change ...func(*v1alpha1.SysdigMetricBindi
 	b := &v1alpha1.SysdigMetricBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: workload, UID: "uid"},
 		Spec: v1alpha1.SysdigMetricBindingSpec{
-			Target: v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: workload},
+			Target: &v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: workload},
 			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
 				Name: "net.http.request.count", TimeAggregation: v1alpha1.TimeRate,
 				GroupAggregation: v1alpha1.GroupAverage, Window: metav1.Duration{Duration: time.Minute},
@@ -137,12 +171,22 @@ func (s *stage) bind(workload string, change ...func(*v1alpha1.SysdigMetricBindi
 	for _, edit := range change {
 		edit(b)
 	}
-	d := query.Compile(b, connection(), query.Target{Resource: schema.GroupResource{Group: "apps", Resource: "deployments"}, Selector: "app=web"})
+	d := query.Compile(b, connection(), query.Target{Resource: resourceOf(b.Spec.Target), Selector: "app=web"})
 	if d.Refused != nil {
 		s.t.Fatal(d.Refused)
 	}
 	s.registry.Put(d)
 	return d
+}
+
+func resourceOf(t *v1alpha1.Target) schema.GroupResource {
+	switch {
+	case t == nil:
+		return schema.GroupResource{}
+	case t.Kind == "Deployment":
+		return schema.GroupResource{Group: "apps", Resource: "deployments"}
+	}
+	return schema.GroupResource{Resource: strings.ToLower(t.Kind) + "s"}
 }
 
 // metricNamed gives a binding's question a shape of its own.
@@ -152,7 +196,7 @@ func metricNamed(name string) func(*v1alpha1.SysdigMetricBinding) {
 
 func (s *stage) serve(d query.Definition) (*metric.Sample, *metric.Failure) {
 	s.t.Helper()
-	_, sample, failure, known := s.registry.Serve(d.Claim)
+	_, sample, failure, known := s.registry.Serve(d.Claim, nil)
 	if !known {
 		s.t.Fatalf("%v is not claimed", d.Claim)
 	}

@@ -226,7 +226,7 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(other)}, Source: s.client(20 * time.Second)})
 	b := &v1alpha1.SysdigMetricBinding{}
 	b.Namespace, b.Name = "shop", "slow"
-	b.Spec.Target = v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
+	b.Spec.Target = &v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
 	b.Spec.Source.PromQL = &v1alpha1.PromQLSource{Query: "sum(slow_metric)"}
 	b.Spec.Multiplier, b.Spec.MaxAge.Duration = "1", 10*time.Minute
 	s.registry.Put(query.Compile(b, other, query.Target{Resource: schema.GroupResource{Group: "apps", Resource: "deployments"}}))
@@ -246,9 +246,10 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 func TestAServiceIsTheMeanOfItsPods(t *testing.T) {
 	s := ready(t)
 	s.load("web", 3, perPod)
-	s.pods = []string{"web-0", "web-1", "silent-0"}
+	s.exist("web", "web-0", "web-1", "silent-0")
+	s.exist("api", "web-2")
 	service := s.bind("web", func(b *v1alpha1.SysdigMetricBinding) {
-		b.Spec.Target = v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: "web"}
+		b.Spec.Target = &v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: "web"}
 	})
 	s.tick()
 	s.wantValue(service, perPod)

@@ -58,7 +58,7 @@ func (p *Provider) GetMetricByName(_ context.Context, name types.NamespacedName,
 		return nil, unavailable(failure, "%s of %s %s", claim.Metric, claim.Resource, claim.Object)
 	}
 	p.metrics.served(sample.Age(p.clock.Now()))
-	v := value(&object, identify(info.Metric, series), sample)
+	v := value(&object, identify(info.Metric, series), sample, seconds(sample.Window))
 	return &v, nil
 }
 
@@ -84,8 +84,12 @@ func (p *Provider) GetMetricBySelector(_ context.Context, namespace string, obje
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(items))}
 	id := identify(info.Metric, series)
 	var oldest *metric.Sample
+	var window *int64 // mostly one for all
 	for i := range items {
-		list.Items[i] = value(&items[i].Object, id, items[i].Sample)
+		if i == 0 || items[i].Sample.Window != items[i-1].Sample.Window {
+			window = seconds(items[i].Sample.Window)
+		}
+		list.Items[i] = value(&items[i].Object, id, items[i].Sample, window)
 		if oldest == nil || items[i].Sample.Time.Before(oldest.Time) {
 			oldest = items[i].Sample
 		}
@@ -148,14 +152,14 @@ func identify(name string, series labels.Selector) custom_metrics.MetricIdentifi
 	return id
 }
 
-func value(object *metric.Object, id custom_metrics.MetricIdentifier, sample *metric.Sample) custom_metrics.MetricValue {
+func value(object *metric.Object, id custom_metrics.MetricIdentifier, sample *metric.Sample, window *int64) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
 		DescribedObject: custom_metrics.ObjectReference{
 			APIVersion: object.APIVersion, Kind: object.Kind, Namespace: object.Namespace, Name: object.Name,
 		},
 		Metric:        id,
 		Timestamp:     metav1.NewTime(sample.Time),
-		WindowSeconds: seconds(sample.Window),
+		WindowSeconds: window,
 		Value:         *resource.NewMilliQuantity(sample.Milli, resource.DecimalSI),
 	}
 }

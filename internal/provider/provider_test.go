@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"math"
 	"net/http"
 	"reflect"
 	"strings"
@@ -25,29 +26,47 @@ import (
 var noon = time.Date(2031, time.March, 1, 12, 0, 0, 0, time.UTC)
 
 var (
+	pods        = schema.GroupResource{Resource: "pods"}
 	services    = schema.GroupResource{Resource: "services"}
 	namespaces  = schema.GroupResource{Resource: "namespaces"}
 	deployments = schema.GroupResource{Group: "apps", Resource: "deployments"}
 )
 
-// board answers what a test put there.
+// board answers what a test put there, under the claim of one object or the family of all.
 type board map[metric.Claim]answer
 
 type answer struct {
 	object  metric.Object
 	sample  *metric.Sample
+	items   []metric.Item
 	failure *metric.Failure
+	saw     func(objects, series labels.Selector) // is shown what a read picks, if set
 }
 
-func (b board) Serve(claim metric.Claim) (metric.Object, *metric.Sample, *metric.Failure, bool) {
+func (b board) Serve(claim metric.Claim, series labels.Selector) (metric.Object, *metric.Sample, *metric.Failure, bool) {
 	a, known := b[claim]
+	a.show(nil, series)
 	return a.object, a.sample, a.failure, known
 }
 
-func (b board) Claims() []metric.Claim {
+func (b board) List(of metric.Claim, objects, series labels.Selector) ([]metric.Item, *metric.Failure, bool) {
+	a, known := b[of.Family()]
+	a.show(objects, series)
+	return a.items, a.failure, known
+}
+
+func (a answer) show(objects, series labels.Selector) {
+	if a.saw != nil {
+		a.saw(objects, series)
+	}
+}
+
+func (b board) Claims(api metric.API) []metric.Claim {
 	var all []metric.Claim
 	for claim := range b {
-		all = append(all, claim)
+		if claim.API() == api {
+			all = append(all, claim)
+		}
 	}
 	return all
 }
@@ -60,16 +79,19 @@ func object(kind, apiVersion, namespace, name string) metric.Object {
 	return metric.Object{Kind: kind, APIVersion: apiVersion, NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
 }
 
-func sample(t *testing.T, value float64, window time.Duration) *metric.Sample {
+// open takes numbers as they are.
+var open = metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1)}
+
+func sample(t testing.TB, value float64, window time.Duration) *metric.Sample {
 	t.Helper()
-	s, failure := metric.NewSample(value, noon.Add(-40*time.Second), noon.Add(-10*time.Second), window)
+	s, failure := metric.NewSample(open, []metric.Series{{Raw: value}}, false, noon.Add(-40*time.Second), noon.Add(-10*time.Second), window)
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	return &s
+	return s
 }
 
-func newProvider(t *testing.T, b board) (*provider.Provider, *prometheus.Registry) {
+func newProvider(t testing.TB, b provider.Board) (*provider.Provider, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	metrics, err := provider.NewMetrics(registry)
@@ -154,17 +176,11 @@ func TestErrors(t *testing.T) {
 	canary := labels.SelectorFromSet(labels.Set{"track": "canary"})
 	wantStatus(t, get("web", "unknown", nil), http.StatusNotFound, metav1.StatusReasonNotFound, "unknown for services web")
 	wantStatus(t, get("api", "rate", nil), http.StatusNotFound, metav1.StatusReasonNotFound, "rate for services api")
-	wantStatus(t, get("web", "rate", canary), http.StatusNotFound, metav1.StatusReasonNotFound, "track=canary")
 	for _, reason := range metric.Reasons() {
 		name := strings.ToLower(string(reason))
 		wantStatus(t, get("web", name, nil), http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, name+" of services web: "+string(reason)+": it is 3m0s old")
 		wantStatus(t, get("web", name, canary), http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, string(reason))
 	}
-	list, err := p.GetMetricBySelector(t.Context(), "shop", canary, upstream.CustomMetricInfo{GroupResource: services, Metric: "rate", Namespaced: true}, labels.Everything())
-	if list != nil {
-		t.Errorf("got %+v", list)
-	}
-	wantStatus(t, err, http.StatusNotFound, metav1.StatusReasonNotFound, "track=canary")
 	if n, err := testutil.GatherAndCount(registry, "sysdig_metrics_reads_total"); err != nil || n != len(metric.Reasons())+2 {
 		t.Errorf("%d series of reads, %v; want one per result", n, err)
 	}

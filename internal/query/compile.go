@@ -59,6 +59,9 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 	var selected, noData *metric.Failure
 	d.Claim, d.Object, d.Selector, selected = claim(b, resource)
 	d.Policy.OnNoData, noData = compileNoData(b.Spec.OnNoData, d.Claim.External)
+	if d.Policy.OnNoData != nil && d.Claim.Set() && b.Spec.Target.Kind == "Pod" {
+		noData = metric.Failf(metric.Rejected, "spec.onNoData: Value does not go with Pods metrics: a silent pod is left out, and a number for it would be a guess")
+	}
 	d.Refused = cmp.Or(selected, noData)
 	return d
 }
@@ -81,7 +84,7 @@ func claim(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) (metr
 	}
 	selector, err := metav1.LabelSelectorAsSelector(t.Selector.LabelSelector())
 	if err != nil {
-		c.Selector = "invalid" // an empty one would claim every object
+		c.Selector = "!" // no selector has this form; an empty one would claim every object
 		return c, object, labels.Nothing(), metric.Failf(metric.Rejected, "spec.target.selector: %v", err)
 	}
 	c.Selector = selector.String()

@@ -23,7 +23,9 @@ type answer struct {
 	// reading has no sample when the question is about all objects: those are in objects.
 	reading metric.Reading
 	objects map[string]query.Found
-	entries []*entry // those who ask
+	// freshest is that of all objects' samples which is served longest.
+	freshest *metric.Sample
+	entries  []*entry // those who ask
 }
 
 // of is what is known of one object.
@@ -83,9 +85,6 @@ func (a *answer) merge(o *query.Outcome, now time.Time) {
 		a.reading.Sample = newer(before.Sample, o.Reading.Sample, o.Reading.Attempted)
 		return
 	}
-	if o.Reading.Failure != nil {
-		return // nothing was learned of the objects
-	}
 	if a.objects == nil {
 		a.objects = make(map[string]query.Found, len(o.Objects))
 	}
@@ -97,12 +96,19 @@ func (a *answer) merge(o *query.Outcome, now time.Time) {
 		if _, ok := o.Objects[name]; ok {
 			continue
 		}
+		known.Sample = newer(known.Sample, nil, o.Reading.Attempted)
 		if known.Sample == nil || known.Sample.Age(now) > longestMaxAge {
 			delete(a.objects, name)
 			continue
 		}
-		known.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", name)
+		known.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", name) // that of the whole attempt goes first
 		a.objects[name] = known
+	}
+	a.freshest = nil
+	for _, found := range a.objects {
+		if s := found.Sample; s != nil && (a.freshest == nil || s.Age(now) < a.freshest.Age(now)) {
+			a.freshest = s
+		}
 	}
 }
 

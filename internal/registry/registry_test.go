@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -30,10 +31,12 @@ func TestWhatAnEditDoesToTheSample(t *testing.T) {
 		"the generation grows":      {func(d *query.Definition) { d.Generation++ }, true},
 		"the metric is edited":      {func(d *query.Definition) { d.Question.Shape.Metric = "other" }, false},
 		"the window is edited":      {func(d *query.Definition) { d.Question.Shape.Window = time.Hour }, false},
-		"the multiplier is edited":  {func(d *query.Definition) { d.Question.Multiplier = 1000 }, false},
+		"the multiplier is edited":  {func(d *query.Definition) { d.Question.Measure.Multiplier = 1000 }, false},
 		"the target is edited":      {func(d *query.Definition) { d.Question.View.Workload = "other" }, false},
 		"the account is edited":     {func(d *query.Definition) { d.Question.Shape.Scope.Endpoint = "other" }, false},
-		"it is another binding now": {func(d *query.Definition) { d.UID = "another" }, false},
+		"the bounds are edited":     {func(d *query.Definition) { d.Question.Measure.Max = 100 }, false},
+		"dimensions are edited":     {func(d *query.Definition) { d.Question.View.Dimensions[0] = "method" }, false},
+		"it is another binding now": {func(d *query.Definition) { d.UID = "another" }, true}, // samples are the question's
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +106,7 @@ func TestTheOldestBindingServesAName(t *testing.T) {
 	b.wantValue(old.Claim, 2)
 	for _, loser := range []query.Definition{young, twin} {
 		standing, known := b.Standing(loser.Binding)
-		if !known || standing.Winner != old.Binding || standing.Failure.Reason != metric.NameTaken || standing.Sample != nil {
+		if !known || standing.Winner != old.Binding || standing.Failure.Reason != metric.NameTaken || standing.Sample != nil || standing.Served {
 			t.Errorf("%s stands %+v", loser.Binding, standing)
 		}
 	}
@@ -120,7 +123,7 @@ func TestTheOldestBindingServesAName(t *testing.T) {
 	b.Delete(old.Binding)
 	b.Delete(old.Binding)
 	b.Delete(young.Binding)
-	if _, _, _, known := b.Serve(old.Claim); known || len(b.Claims()) != 0 {
+	if _, _, _, known := b.Serve(old.Claim, nil); known || len(b.Claims(metric.CustomMetrics)) != 0 {
 		t.Error("a claim that nobody makes is known")
 	}
 	if _, known := b.Standing(old.Binding); known {
@@ -213,20 +216,27 @@ func TestListenersAreToldOfChangesOfStandingOnly(t *testing.T) {
 
 func TestClaimsAreSortedAndUnique(t *testing.T) {
 	b := newBoard(t)
-	services, deployments := schema.GroupResource{Resource: "services"}, schema.GroupResource{Group: "apps", Resource: "deployments"}
+	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
 	for i, claim := range []metric.Claim{
 		{Namespace: "b", Resource: services, Object: "web", Metric: "z"}, {Namespace: "a", Resource: services, Object: "web", Metric: "z"},
 		{Namespace: "a", Resource: services, Object: "api", Metric: "a"}, {Namespace: "a", Resource: deployments, Object: "web", Metric: "z"},
 		metric.NamespaceClaim("a", "z"), metric.NamespaceClaim("b", "z"),
+		{Namespace: "a", Resource: services, Selector: "app=web", Metric: "z"}, {Namespace: "a", Resource: services, Metric: "b"},
+		metric.ExternalClaim("a", "z"), metric.ExternalClaim("b", "z"), metric.ExternalClaim("a", "queue"),
 	} {
-		b.Put(define(fmt.Sprint(i), func(d *query.Definition) { d.Claim = claim }))
+		b.Put(define(fmt.Sprint(i), func(d *query.Definition) { d.Claim, d.Selector = claim, labels.Everything() }))
 	}
 	want := []metric.Claim{
-		{Resource: deployments, Metric: "z"}, {Resource: schema.GroupResource{Resource: "namespaces"}, Metric: "z"},
-		{Resource: services, Metric: "a"}, {Resource: services, Metric: "z"},
+		{Resource: schema.GroupResource{Resource: "namespaces"}, Metric: "z"},
+		{Resource: services, Metric: "a"}, {Resource: services, Metric: "b"}, {Resource: services, Metric: "z"},
+		{Resource: deployments, Metric: "z"},
 	}
-	if got := b.Claims(); !reflect.DeepEqual(got, want) {
+	if got := b.Claims(metric.CustomMetrics); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	want = []metric.Claim{{Metric: "queue", External: true}, {Metric: "z", External: true}}
+	if got := b.Claims(metric.ExternalMetrics); !reflect.DeepEqual(got, want) {
+		t.Errorf("external: got %+v, want %+v", got, want)
 	}
 }
 
@@ -257,7 +267,7 @@ func TestBindingsAreCountedByStanding(t *testing.T) {
 // TestManyHands edits, files and reads at the same time. The race detector looks on; in the end the books are right.
 func TestManyHands(t *testing.T) {
 	clk := clocktesting.NewFakeClock(noon)
-	r := registry.New(clk)
+	r := registry.New(clk, newWorld())
 	r.PutConnection(connectionNamed("default"))
 	r.Listen(func(key types.NamespacedName) { r.Standing(key) })
 	r.ListenConnections(func(name string) { r.Connection(name) })
@@ -279,8 +289,8 @@ func TestManyHands(t *testing.T) {
 				case 4:
 					b.fail(d.Question, metric.Unavailable)
 				case 5:
-					r.Serve(d.Claim)
-					r.Claims()
+					r.Serve(d.Claim, nil)
+					r.Claims(metric.CustomMetrics)
 					r.Wanted()
 				case 6:
 					r.Count()
@@ -297,7 +307,7 @@ func TestManyHands(t *testing.T) {
 	for i := range 20 {
 		r.Delete(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint(i)})
 	}
-	if claims, wanted, count := r.Claims(), r.Wanted(), r.Count(); len(claims)+len(wanted)+len(count) != 0 {
+	if claims, wanted, count := r.Claims(metric.CustomMetrics), r.Wanted(), r.Count(); len(claims)+len(wanted)+len(count) != 0 {
 		t.Errorf("left over: %v, %v, %v", claims, wanted, count)
 	}
 }

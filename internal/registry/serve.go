@@ -143,36 +143,44 @@ type owned struct {
 // owned lists the objects of a family that a selector matches, in order of their names, each with the oldest binding that
 // claims it.
 func (r *Registry) owned(f *family, of metric.Claim, objects labels.Selector) []owned {
-	if len(f.named) == 0 && len(f.sets) == 1 {
-		names := r.objects.Select(of.Resource, of.Namespace, f.sets[0].definition.Selector, objects)
-		all := make([]owned, len(names))
-		for i, name := range names {
-			all[i] = owned{name, f.sets[0]}
-		}
-		return all
-	}
-	owners := map[string]*entry{}
+	var all []owned
 	for _, set := range f.sets {
-		for _, name := range r.objects.Select(of.Resource, of.Namespace, set.definition.Selector, objects) {
-			if owners[name] == nil {
-				owners[name] = set
-			}
+		names := r.objects.Select(of.Resource, of.Namespace, set.definition.Selector, objects)
+		selected := make([]owned, len(names))
+		for i, name := range names {
+			selected[i] = owned{name, set}
 		}
+		all = merged(all, selected)
 	}
+	named := make([]owned, 0, len(f.named))
 	for name, entries := range f.named {
-		if older := owners[name]; older != nil && olderFirst(older, entries[0]) < 0 {
-			continue
-		}
 		if objects.Empty() || r.objects.Matches(of.Resource, of.Namespace, name, objects) {
-			owners[name] = entries[0]
+			named = append(named, owned{name, entries[0]})
 		}
 	}
-	all := make([]owned, 0, len(owners))
-	for name, e := range owners {
-		all = append(all, owned{name, e})
+	slices.SortFunc(named, func(a, b owned) int { return strings.Compare(a.name, b.name) })
+	return merged(all, named)
+}
+
+// merged is what two lists hold together, all in order of names. Of an object that is in both, the older binding has it.
+func merged(a, b []owned) []owned {
+	if len(a) == 0 {
+		return b
 	}
-	slices.SortFunc(all, func(a, b owned) int { return strings.Compare(a.name, b.name) })
-	return all
+	all := make([]owned, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		switch order := strings.Compare(a[0].name, b[0].name); {
+		case order < 0:
+			all, a = append(all, a[0]), a[1:]
+		case order > 0:
+			all, b = append(all, b[0]), b[1:]
+		case olderFirst(a[0].entry, b[0].entry) < 0:
+			b = b[1:]
+		default:
+			a = a[1:]
+		}
+	}
+	return append(append(all, a...), b...)
 }
 
 // Claims lists which metrics are claimed for which resources, each once and in order; what discovery shows.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -69,8 +70,12 @@ func (r *Registry) standing(e *entry, now time.Time) Standing {
 
 func (s *Standing) lose(to *entry) {
 	s.Winner = to.definition.Binding
+	of := "this object"
+	if s.Definition.Claim.Set() {
+		of = "these objects"
+	}
 	s.Failure = metric.Failf(metric.NameTaken,
-		"the older binding %s serves %s for this object; rename one of them with spec.metricName", to.definition.Binding.Name, s.Definition.Claim.Metric)
+		"the older binding %s serves %s for %s; rename one of them with spec.metricName", to.definition.Binding.Name, s.Definition.Claim.Metric, of)
 }
 
 // winner is the entry to which another one loses all that it claims. That a set loses single objects is found by survey.
@@ -128,8 +133,11 @@ func (r *Registry) survey(e *entry, now time.Time, s *Standing) {
 		s.lose(lostTo)
 	case s.Matched == 0:
 		s.Failure = e.empty(now)
-	case s.Served && claim.Resource == pods:
-		s.Sample = mean.sample()
+	case s.Served:
+		s.Failure = cmp.Or(e.answer.reading.Failure, s.Failure)
+		if claim.Resource == pods {
+			s.Sample = mean.sample()
+		}
 	}
 }
 
@@ -186,23 +194,20 @@ func (r *Registry) outline(e *entry, now time.Time) outline {
 
 func (e *entry) outlineOfSet(now time.Time) outline {
 	a, policy := e.answer, &e.definition.Policy
-	var o outline
-	for name := range a.objects {
-		if _, failure := policy.Judge(a.of(name), now); failure == nil {
-			o.served = true
-			break
+	reading := a.reading
+	reading.Sample = a.freshest
+	if _, failure := policy.Judge(reading, now); failure == nil {
+		o := outline{served: true}
+		if a.reading.Failure != nil {
+			o.reason = a.reading.Failure.Reason
 		}
+		return o
 	}
-	switch {
-	case a.reading.Failure != nil:
-		o.reason = a.reading.Failure.Reason
-	case !o.served: // not even one: as little as of an object that nothing is known of
-		_, failure := policy.Judge(a.of(""), now)
-		if o.served = failure == nil; !o.served {
-			o.reason = failure.Reason
-		}
+	// Not even one: as little as of an object that nothing is known of.
+	if _, failure := policy.Judge(a.of(""), now); failure != nil {
+		return outline{reason: failure.Reason}
 	}
-	return o
+	return outline{served: true}
 }
 
 // Count is how many bindings have each standing: the reason, or empty for those that are served.

@@ -1,0 +1,230 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// reader knows the objects that a test put there.
+type reader struct {
+	client.Reader
+	objects []client.Object
+}
+
+func (r reader) Get(_ context.Context, key types.NamespacedName, into client.Object, _ ...client.GetOption) error {
+	for _, o := range r.objects {
+		if client.ObjectKeyFromObject(o) != key {
+			continue
+		}
+		switch into := into.(type) {
+		case *v1alpha1.SysdigMetricBinding:
+			if b, ok := o.(*v1alpha1.SysdigMetricBinding); ok {
+				*into = *b
+				return nil
+			}
+		case *v1alpha1.SysdigConnection:
+			if c, ok := o.(*v1alpha1.SysdigConnection); ok {
+				*into = *c
+				return nil
+			}
+		case *corev1.Service:
+			if s, ok := o.(*corev1.Service); ok {
+				*into = *s
+				return nil
+			}
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{Resource: fmt.Sprintf("%T", into)}, key.Name)
+}
+
+// kinds answers what the test says and notes what it was asked.
+type kinds struct {
+	synced  bool
+	refused *metric.Failure
+	err     error
+	asked   []string
+}
+
+func (k *kinds) Want(_ context.Context, binding types.NamespacedName, kind schema.GroupVersionKind, resource schema.GroupResource) (bool, *metric.Failure, error) {
+	k.asked = append(k.asked, fmt.Sprintf("want %s %s %s %s", binding.Name, kind.GroupVersion(), kind.Kind, resource))
+	return k.synced, k.refused, k.err
+}
+
+func (k *kinds) Release(binding types.NamespacedName) {
+	k.asked = append(k.asked, "release "+binding.Name)
+}
+
+// definitions remembers what was put last.
+type definitions struct {
+	put     *query.Definition
+	deleted []string
+}
+
+func (d *definitions) Put(definition query.Definition) { d.put = &definition }
+func (d *definitions) Delete(binding types.NamespacedName) {
+	d.deleted = append(d.deleted, binding.Name)
+}
+
+func mapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []schema.GroupVersionKind{
+		{Version: "v1", Kind: "Pod"}, {Version: "v1", Kind: "Service"}, {Group: "apps", Version: "v1", Kind: "Deployment"},
+		{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaTopic"},
+	} {
+		m.Add(kind, meta.RESTScopeNamespace)
+	}
+	m.Add(schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}, meta.RESTScopeRoot)
+	m.Add(schema.GroupVersionKind{Version: "v1", Kind: "Node"}, meta.RESTScopeRoot)
+	return m
+}
+
+// complete is a binding that can be asked, of a target.
+func complete(target *v1alpha1.Target) *v1alpha1.SysdigMetricBinding {
+	b := binding()
+	b.Spec = v1alpha1.SysdigMetricBindingSpec{
+		ConnectionRef: v1alpha1.ConnectionReference{Name: "default"}, Target: target, Multiplier: "1", MaxAge: metav1.Duration{Duration: 2 * time.Minute},
+		Source: v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: "sum by (name) (x)"}},
+	}
+	if target != nil && target.Selector != nil {
+		b.Spec.Source.PromQL.ObjectLabel = "name"
+	}
+	return b
+}
+
+func named(apiVersion, kind, name string) *v1alpha1.Target {
+	return &v1alpha1.Target{APIVersion: apiVersion, Kind: kind, Name: name}
+}
+
+func selected(apiVersion, kind string) *v1alpha1.Target {
+	return &v1alpha1.Target{APIVersion: apiVersion, Kind: kind, Selector: &v1alpha1.ObjectSelector{MatchLabels: map[string]string{"app": "web"}}}
+}
+
+func TestTheKindOfATargetIsWatched(t *testing.T) {
+	const topics, kafka = "want web kafka.strimzi.io/v1beta2 KafkaTopic kafkatopics.kafka.strimzi.io", "kafka.strimzi.io/v1beta2"
+	forbidden := metric.Failf(metric.Rejected, "the operator may not list kafkatopics")
+	tests := map[string]struct {
+		target *v1alpha1.Target
+		kinds  kinds
+		asked  []string
+		reason metric.Reason // empty when it is asked
+		text   string
+		again  time.Duration
+		failed bool
+		claim  metric.Claim
+	}{
+		"by selector": {
+			target: selected(kafka, "KafkaTopic"), kinds: kinds{synced: true}, asked: []string{topics},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Selector: "app=web", Metric: "web"},
+		},
+		"by selector, while the objects are being listed": {
+			target: selected(kafka, "KafkaTopic"), asked: []string{topics}, reason: metric.Pending, text: "the objects of kind KafkaTopic are being listed", again: soon,
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Selector: "app=web", Metric: "web"},
+		},
+		"by selector, of a kind that may not be listed": {
+			target: selected(kafka, "KafkaTopic"), kinds: kinds{refused: forbidden}, asked: []string{topics}, reason: metric.Rejected, text: "may not list kafkatopics", again: recheck,
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Selector: "app=web", Metric: "web"},
+		},
+		"by selector, and the API server does not answer": {
+			target: selected(kafka, "KafkaTopic"), kinds: kinds{err: errors.New("timeout")}, asked: []string{topics}, failed: true,
+		},
+		"by name": {
+			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{synced: true}, asked: []string{topics},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
+		},
+		"by name, while the objects are being listed": {
+			target: named(kafka, "KafkaTopic", "orders"), asked: []string{topics},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
+		},
+		"by name, of a kind that may not be listed": {
+			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{refused: forbidden}, asked: []string{topics},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
+		},
+		"pods by selector": {
+			target: selected("v1", "Pod"), kinds: kinds{synced: true}, asked: []string{"want web v1 Pod pods"},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "pods"}, Selector: "app=web", Metric: "web"},
+		},
+		"Services by selector need no Service of a name": {
+			target: selected("v1", "Service"), kinds: kinds{synced: true}, asked: []string{"want web v1 Service services"},
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "services"}, Selector: "app=web", Metric: "web"},
+		},
+		"a Service that does not exist": {
+			target: named("v1", "Service", "gone"), kinds: kinds{synced: true}, asked: []string{"want web v1 Service services"}, reason: metric.Rejected, text: "there is no Service gone", again: recheck,
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "services"}, Object: "gone", Metric: "web"},
+		},
+		"the namespace": {
+			target: named("v1", "Namespace", ""), kinds: kinds{synced: true}, asked: []string{"want web v1 Namespace namespaces"},
+			claim: metric.NamespaceClaim("shop", "web"),
+		},
+		"without a target nothing is watched": {
+			asked: []string{"release web"}, claim: metric.ExternalClaim("shop", "web"),
+		},
+		"a kind that is cluster-scoped": {
+			target: named("v1", "Node", "a"), asked: []string{"release web"}, reason: metric.Rejected, text: "Node is cluster-scoped", again: recheck,
+			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "nodes"}, Object: "a", Metric: "web"},
+		},
+		"a kind that is not installed": {
+			target: selected("example.com/v1", "Thing"), asked: []string{"release web"}, reason: metric.Rejected, text: "no kind Thing in example.com/v1", again: recheck,
+			claim: metric.Claim{Namespace: "shop", Selector: "app=web", Metric: "web"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+			defined := &definitions{}
+			r := &BindingReconciler{Client: reader{objects: []client.Object{complete(test.target), connection}}, Mapper: mapper(), Definitions: defined, Kinds: &test.kinds}
+			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
+			if !slices.Equal(test.kinds.asked, test.asked) {
+				t.Errorf("asked %q, want %q", test.kinds.asked, test.asked)
+			}
+			if test.failed {
+				if err == nil || defined.put != nil {
+					t.Errorf("got %v and %+v, want an error and what was put before", err, defined.put)
+				}
+				return
+			}
+			if err != nil || defined.put == nil || result.RequeueAfter != test.again {
+				t.Fatalf("got %v, %+v, %+v; want a look after %s", err, result, defined.put, test.again)
+			}
+			if defined.put.Claim != test.claim {
+				t.Errorf("it claims %+v, want %+v", defined.put.Claim, test.claim)
+			}
+			refused := defined.put.Refused
+			if test.reason == "" && refused != nil || test.reason != "" && (refused == nil || refused.Reason != test.reason || !strings.Contains(refused.Message, test.text)) {
+				t.Errorf("it is refused because %v, want %q with %q", refused, test.reason, test.text)
+			}
+			if defined.put.Claim.Set() != (defined.put.Selector != nil) {
+				t.Errorf("the selector is %v", defined.put.Selector)
+			}
+		})
+	}
+}
+
+func TestABindingThatIsGoneWatchesNothing(t *testing.T) {
+	watched, defined := &kinds{}, &definitions{}
+	r := &BindingReconciler{Client: reader{}, Mapper: mapper(), Definitions: defined, Kinds: watched}
+	result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
+	if err != nil || result.RequeueAfter != 0 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	if !slices.Equal(watched.asked, []string{"release web"}) || !slices.Equal(defined.deleted, []string{"web"}) || defined.put != nil {
+		t.Errorf("asked %q, deleted %q, put %+v", watched.asked, defined.deleted, defined.put)
+	}
+}

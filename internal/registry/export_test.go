@@ -1,0 +1,10 @@
+package registry
+
+import "github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+
+// Remembered is of how many objects something is known that a question about all has found.
+func (r *Registry) Remembered(q query.Question) int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.answers[q].objects)
+}
