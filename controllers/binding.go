@@ -176,7 +176,8 @@ func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetri
 	return query.Compile(b, connection, target), nil
 }
 
-// target finds the resource of the target's kind, has it watched and, for a Service by name, finds its selector.
+// target finds the resource of the target's kind, has it watched for a selector and, for a Service by name, finds which pods
+// that selects.
 func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (query.Target, *metric.Failure, error) {
 	t := b.Spec.Target
 	if t == nil {
@@ -191,15 +192,17 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 	if mapping != nil {
 		target.Resource = mapping.Resource.GroupResource()
 	}
-	if refused != nil {
-		r.Kinds.Release(client.ObjectKeyFromObject(b))
+	if refused != nil || t.Selector == nil {
+		r.Kinds.Release(client.ObjectKeyFromObject(b)) // one object by name is served whether or not its kind is known
+	}
+	switch {
+	case refused != nil:
 		return target, refused, nil
+	case t.Selector != nil:
+		refused, err = r.watch(ctx, b, mapping)
+	case isService(t):
+		target.Selector, refused, err = r.selectorOf(ctx, b)
 	}
-	refused, err = r.watch(ctx, b, mapping)
-	if refused != nil || err != nil || !isService(t) || t.Selector != nil {
-		return target, refused, err
-	}
-	target.Selector, refused, err = r.selectorOf(ctx, b)
 	return target, refused, err
 }
 
@@ -222,15 +225,12 @@ func (r *BindingReconciler) kind(t *v1alpha1.Target) (*meta.RESTMapping, *metric
 	return mapping, nil, nil
 }
 
-// watch has the target's kind watched. A binding by name is served all the same when that is not possible: only reads of
-// several objects by their labels need it.
+// watch has the target's kind watched, because which objects a selector matches has to be known at every read.
 func (r *BindingReconciler) watch(ctx context.Context, b *v1alpha1.SysdigMetricBinding, mapping *meta.RESTMapping) (*metric.Failure, error) {
 	synced, refused, err := r.Kinds.Want(ctx, client.ObjectKeyFromObject(b), mapping.GroupVersionKind, mapping.Resource.GroupResource())
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("watching the kind of the target: %w", err)
-	case b.Spec.Target.Selector == nil:
-		return nil, nil
 	case refused == nil && !synced:
 		return metric.Failf(metric.Pending, "the objects of kind %s are being listed", b.Spec.Target.Kind), nil
 	}

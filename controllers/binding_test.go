@@ -146,15 +146,15 @@ func TestTheKindOfATargetIsWatched(t *testing.T) {
 			target: selected(kafka, "KafkaTopic"), kinds: kinds{err: errors.New("timeout")}, asked: []string{topics}, failed: true,
 		},
 		"by name": {
-			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{synced: true}, asked: []string{topics},
+			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{synced: true}, asked: []string{"release web"},
 			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
 		},
 		"by name, while the objects are being listed": {
-			target: named(kafka, "KafkaTopic", "orders"), asked: []string{topics},
+			target: named(kafka, "KafkaTopic", "orders"), asked: []string{"release web"},
 			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
 		},
 		"by name, of a kind that may not be listed": {
-			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{refused: forbidden}, asked: []string{topics},
+			target: named(kafka, "KafkaTopic", "orders"), kinds: kinds{refused: forbidden}, asked: []string{"release web"},
 			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Group: "kafka.strimzi.io", Resource: "kafkatopics"}, Object: "orders", Metric: "web"},
 		},
 		"pods by selector": {
@@ -166,11 +166,11 @@ func TestTheKindOfATargetIsWatched(t *testing.T) {
 			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "services"}, Selector: "app=web", Metric: "web"},
 		},
 		"a Service that does not exist": {
-			target: named("v1", "Service", "gone"), kinds: kinds{synced: true}, asked: []string{"want web v1 Service services"}, reason: metric.Rejected, text: "there is no Service gone", again: recheck,
+			target: named("v1", "Service", "gone"), asked: []string{"release web"}, reason: metric.Rejected, text: "there is no Service gone", again: recheck,
 			claim: metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "services"}, Object: "gone", Metric: "web"},
 		},
 		"the namespace": {
-			target: named("v1", "Namespace", ""), kinds: kinds{synced: true}, asked: []string{"want web v1 Namespace namespaces"},
+			target: named("v1", "Namespace", ""), asked: []string{"release web"},
 			claim: metric.NamespaceClaim("shop", "web"),
 		},
 		"without a target nothing is watched": {

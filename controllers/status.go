@@ -129,8 +129,8 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	}
 	status.MetricPath = s.Definition.Claim.Path("v1beta2")
 	status.Query = s.Definition.Query
-	if s.Definition.Claim.Set() && s.Served {
-		status.Observed = nil // of a former target; many objects have no value in common
+	if b.Status.ObservedGeneration != b.Generation {
+		status.Observed = nil // it may be that of another target
 	}
 	if s.Sample != nil {
 		status.Observed = &v1alpha1.Observed{
@@ -142,6 +142,9 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		c.ObservedGeneration, c.LastTransitionTime = b.Generation, metav1.NewTime(now.Truncate(time.Second))
 		old := meta.FindStatusCondition(status.Conditions, c.Type)
 		same := old != nil && old.Status == c.Status && old.Reason == c.Reason && old.ObservedGeneration == c.ObservedGeneration
+		if c.Type == v1alpha1.ConditionAccepted { // whose the name is, is in the message
+			same = same && old.Message == c.Message
+		}
 		urgent = urgent || !same
 		meta.SetStatusCondition(&status.Conditions, c)
 	}

@@ -5,7 +5,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // SysdigMetricBindingSpec says which Sysdig metric describes which object, and under which name an HPA finds it.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.target) || has(self.target.selector) || !has(self.source.metric) || (has(self.source.metric.where) && size(self.source.metric.where) > 0) || (self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod', 'Namespace']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet']) || !self.target.apiVersion.matches('^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$') || !self.target.kind.matches('^[A-Z][A-Za-z0-9]*$')",message="Sysdig has labels for the targets Service, Pod and Namespace of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for another target add source.metric.where to say which series describe it, or use source.promQL"
-// +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.selector) || (has(self.source.promQL) && has(self.source.promQL.objectLabel)) || (has(self.source.metric) && ((self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet'])))",message="with target.selector the answer has to tell the objects apart: Sysdig has labels for Service and Pod of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for others, and for source.promQL, set source.promQL.objectLabel"
+// +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.selector) || self.target.kind == 'Namespace' || !self.target.kind.matches('^[A-Z][A-Za-z0-9]*$') || !self.target.apiVersion.matches('^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$') || (has(self.source.promQL) && has(self.source.promQL.objectLabel)) || (has(self.source.metric) && ((self.target.apiVersion in ['v1'] && self.target.kind in ['Service', 'Pod']) || (self.target.apiVersion == 'apps/v1' && self.target.kind in ['Deployment', 'StatefulSet', 'DaemonSet'])))",message="with target.selector the answer has to tell the objects apart: Sysdig has labels for Service and Pod of v1, and Deployment, StatefulSet and DaemonSet of apps/v1; for others, and for source.promQL, set source.promQL.objectLabel"
 // +kubebuilder:validation:XValidation:rule="has(self.target) || !has(self.source.promQL) || !has(self.source.promQL.objectLabel)",message="source.promQL.objectLabel needs a target whose name the label holds; an external metric keeps labels apart with source.promQL.dimensions"
 // +kubebuilder:validation:XValidation:rule="!has(self.target) || !has(self.target.selector) || self.target.kind != 'Pod' || !has(self.onNoData) || self.onNoData.action != 'Value'",message="onNoData: Value does not go with Pods metrics: a silent pod is left out, and the HPA then errs on the safe side; a number for it would be a guess"
 type SysdigMetricBindingSpec struct {
@@ -70,7 +70,7 @@ type ConnectionReference struct {
 
 // Target is one object in the binding's namespace, all objects of a kind that a selector matches, or that namespace itself.
 //
-// +kubebuilder:validation:XValidation:rule="self.kind == 'Namespace' ? !has(self.name) && !has(self.selector) : has(self.name) != has(self.selector)",message="set exactly one of name and selector, except for kind Namespace, which always means the binding's own namespace and takes neither"
+// +kubebuilder:validation:XValidation:rule="self.kind == 'Namespace' && self.apiVersion == 'v1' ? !has(self.name) && !has(self.selector) : has(self.name) != has(self.selector)",message="set exactly one of name and selector, except for kind Namespace of v1, which always means the binding's own namespace and takes neither"
 type Target struct {
 	// APIVersion of the object, such as v1 or apps/v1.
 	// +kubebuilder:validation:MaxLength=253
@@ -333,7 +333,6 @@ type OnNoData struct {
 }
 
 // Decimal is a decimal number in a string.
-// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=32
 // +kubebuilder:validation:XValidation:rule="self.matches('^-?[0-9]{1,15}([.][0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$')",message="must be a decimal number in quotes, such as \"0.001\" or \"-5\""
 type Decimal string

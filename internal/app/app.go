@@ -49,6 +49,9 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 )
 
+// clientQPS bounds the requests to the API server per second.
+const clientQPS = 50
+
 // statusWrites bounds the writes of status per second, of all bindings together.
 const statusWrites = 5
 
@@ -114,13 +117,16 @@ func restConfig(o options.Options) (*rest.Config, error) {
 		return nil, fmt.Errorf("configuring the client of the API server: %w", err)
 	}
 	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	// client-go's own limit of 5 requests a second would let the bindings of one tenant delay those of all others; the API
+	// server has limits of its own, with fairness.
+	config.QPS, config.Burst = clientQPS, 2*clientQPS
 	return config, nil
 }
 
 // cacheOptions keep the caches small: Secrets of our own namespace only, and pods without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
 	return cache.Options{
-		DefaultTransform: objects.Strip,
+		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}},
 			&corev1.Pod{}:    {Transform: pods.Strip},
@@ -193,9 +199,18 @@ func (a *assembly) addControllers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client of access reviews: %w", err)
 	}
-	kinds := objects.NewKinds(a.objects, a.manager.GetCache(), clientset.AuthorizationV1().SelfSubjectAccessReviews())
+	// A cache of its own: starting a controller waits for all informers of the manager's, and the kind of somebody's target
+	// may never be listed.
+	targets, err := cache.New(a.manager.GetConfig(), cache.Options{
+		Scheme: a.manager.GetScheme(), Mapper: mapper, HTTPClient: a.manager.GetHTTPClient(), DefaultTransform: objects.Strip,
+	})
+	if err != nil {
+		return fmt.Errorf("cache of targets: %w", err)
+	}
+	kinds := objects.NewKinds(a.clock, a.objects, targets, clientset.AuthorizationV1().SelfSubjectAccessReviews())
 	recorder := a.manager.GetEventRecorder("sysdig-metrics-operator")
 	return errors.Join(
+		a.manager.Add(everyReplica(targets.Start)),
 		a.manager.Add(elector),
 		(&controllers.ConnectionReconciler{Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version}).SetupWithManager(a.manager),
 		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry, Kinds: kinds}).SetupWithManager(ctx, a.manager),

@@ -45,10 +45,8 @@ func (p Policy) Judge(r Reading, now time.Time) (*Sample, *Failure) {
 		return r.Sample, nil
 	}
 	if p.OnNoData != nil && r.Failure != nil && r.Failure.Reason == NoData {
-		assumed := *p.OnNoData
-		assumed.Time, assumed.Received = r.Asked, r.Attempted
-		if assumed.Age(now) <= p.MaxAge {
-			return &assumed, nil
+		if assumed := p.assumed(r.Asked, r.Attempted); assumed.Age(now) <= p.MaxAge {
+			return assumed, nil
 		}
 	}
 	return nil, p.explain(r, now)
@@ -71,15 +69,20 @@ func (p Policy) explain(r Reading, now time.Time) *Failure {
 	return &explained
 }
 
-// NoData is what to serve for a successful and complete answer that holds nothing of what is asked for: OnNoData's value at
-// the time of that answer, or the failure.
+// assumed is OnNoData's value as of an answer.
+func (p Policy) assumed(asked, received time.Time) *Sample {
+	assumed := *p.OnNoData
+	assumed.Time, assumed.Received = asked, received
+	return &assumed
+}
+
+// NoData is what to serve when a successful and complete answer holds nothing of what is asked for: OnNoData's value at the
+// time of that answer, or the failure.
 func (p Policy) NoData(failure *Failure, of *Sample) (*Sample, *Failure) {
 	if p.OnNoData == nil {
 		return nil, failure
 	}
-	assumed := *p.OnNoData
-	assumed.Time, assumed.Received = of.Time, of.Received
-	return &assumed, nil
+	return p.assumed(of.Time, of.Received), nil
 }
 
 // Until is when the judgement may change without any new attempt: when the sample that is served now gets too old. Zero
@@ -89,5 +92,8 @@ func (p Policy) Until(r Reading, now time.Time) time.Time {
 	if failure != nil {
 		return time.Time{}
 	}
-	return older(sample.Time, sample.Received).Add(p.MaxAge)
+	return p.Expiry(sample)
 }
+
+// Expiry is until when a sample is fresh.
+func (p Policy) Expiry(s *Sample) time.Time { return older(s.Time, s.Received).Add(p.MaxAge) }

@@ -36,7 +36,7 @@ func NewSample(m Measure, series []Series, keep bool, at, received time.Time, wi
 		}
 	}
 	value, milli, failure := m.Reduce(series)
-	if failure != nil && !keep {
+	if failure != nil && (!keep || len(series) == 1) { // with one alone there is nothing to choose
 		return nil, failure
 	}
 	s := &Sample{Value: value, Milli: milli, Time: at, Received: received, Window: window, Whole: failure}
@@ -69,28 +69,26 @@ func (s *Sample) Select(selector labels.Selector, dimensions []string, m Measure
 		}
 	}
 	if len(matching) == 0 {
-		return nil, Failf(NoData, "Sysdig answered, and no series matches metric.selector %s", selector)
+		return nil, s.unmatched(selector)
 	}
 	value, milli, failure := m.Reduce(matching)
 	if failure != nil {
 		return nil, failure
 	}
-	return &Sample{Value: value, Milli: milli, Time: older(s.Time, newestOf(matching, s.Time)), Received: s.Received, Window: s.Window, Series: matching}, nil
+	return &Sample{Value: value, Milli: milli, Time: older(s.Time, m.Dated(matching, s.Time)), Received: s.Received, Window: s.Window, Series: matching}, nil
 }
 
-// newestOf is the time of the newest point of any series; whole is that of series that have none of their own.
-func newestOf(series []Series, whole time.Time) time.Time {
-	var newest time.Time
-	for _, one := range series {
-		at := one.Time
-		if at.IsZero() {
-			at = whole
-		}
-		if at.After(newest) {
-			newest = at
+// unmatched is why a selector matches nothing. A label that no series has is not a value that is missing now: perhaps it is
+// misspelled, and what is there must not look like nothing.
+func (s *Sample) unmatched(selector labels.Selector) *Failure {
+	requirements, _ := selector.Requirements()
+	for _, r := range requirements {
+		has := func(one Series) bool { return one.Labels.Has(r.Key()) }
+		if len(s.Series) > 0 && !slices.ContainsFunc(s.Series, has) {
+			return Failf(Implausible, "no series has the label %s, which metric.selector of the HPA names; correct the dimensions of spec.source", r.Key())
 		}
 	}
-	return newest
+	return Failf(NoData, "Sysdig answered, and no series matches metric.selector %s", selector)
 }
 
 func keptApart(dimensions []string) string {

@@ -24,7 +24,7 @@ type Service struct {
 	Selector string
 }
 
-// Index is safe for concurrent use. A Namespace is filed under its own name, as metric.Claim has it.
+// Index is safe for concurrent use.
 type Index struct {
 	pods Pods
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -19,10 +20,13 @@ import (
 )
 
 var (
-	podResource       = schema.GroupResource{Resource: "pods"}
-	serviceResource   = schema.GroupResource{Resource: "services"}
-	namespaceResource = schema.GroupResource{Resource: "namespaces"}
+	podResource     = schema.GroupResource{Resource: "pods"}
+	serviceResource = schema.GroupResource{Resource: "services"}
 )
+
+// refusedFor is how long a refusal holds before the API server is asked again. Many bindings may be about a kind that the
+// operator may not watch, and each is looked at again every minute.
+const refusedFor = 30 * time.Second
 
 // reviewTimeout bounds the question whether the operator may watch a kind.
 const reviewTimeout = 10 * time.Second
@@ -40,6 +44,7 @@ type Reviews interface {
 
 // Kinds watches the kinds that somebody wants, each once. It is safe for concurrent use.
 type Kinds struct {
+	clock     clock.PassiveClock
 	index     *Index
 	informers Informers
 	reviews   Reviews
@@ -50,6 +55,7 @@ type Kinds struct {
 	wishes  map[types.NamespacedName]wish // by owner
 	count   map[wish]int                  // how many owners have it
 	watched map[schema.GroupResource]watched
+	refused map[schema.GroupResource]time.Time // since when; longer ago than refusedFor means nothing
 }
 
 // wish is the kind that an owner wants.
@@ -66,21 +72,22 @@ type watched struct {
 }
 
 // NewKinds watches nothing yet.
-func NewKinds(index *Index, informers Informers, reviews Reviews) *Kinds {
+func NewKinds(clock clock.PassiveClock, index *Index, informers Informers, reviews Reviews) *Kinds {
 	return &Kinds{
-		index: index, informers: informers, reviews: reviews,
+		clock: clock, index: index, informers: informers, reviews: reviews,
 		wishes: map[types.NamespacedName]wish{}, count: map[wish]int{}, watched: map[schema.GroupResource]watched{},
+		refused: map[schema.GroupResource]time.Time{},
 	}
 }
 
 // Want makes the index know the objects of a kind until the owner wants another or is released. It does not wait: synced
 // tells whether the index knows all of them already. If the operator may not watch the kind, it is refused and has to be
-// wanted again. Pods, Services and Namespaces are always there.
+// wanted again. Pods and Services are always there.
 func (k *Kinds) Want(ctx context.Context, owner types.NamespacedName, kind schema.GroupVersionKind, resource schema.GroupResource) (synced bool, refused *metric.Failure, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wanted := wish{kind: kind, resource: resource}
-	always := resource == podResource || resource == serviceResource || resource == namespaceResource
+	always := resource == podResource || resource == serviceResource
 	if k.wishes[owner] != wanted {
 		k.release(owner)
 		if !always {
@@ -131,13 +138,30 @@ func (k *Kinds) ensure(ctx context.Context, w wish) (*metric.Failure, error) {
 		}
 		k.stop(w.resource)
 	}
-	if allowed, err := k.mayWatch(ctx, w.resource); err != nil {
+	allowed, err := k.allowed(ctx, w.resource)
+	if err != nil {
 		return nil, err
-	} else if !allowed {
+	}
+	if !allowed {
 		return metric.Failf(metric.Rejected, "spec.target: the operator may not list %s; ask the platform team for a ClusterRole "+
 			"labelled autoscaling.sysdigmetrics.dev/aggregate-to-operator: \"true\" that allows list and watch", w.resource), nil
 	}
 	return nil, k.start(ctx, w)
+}
+
+// allowed tells whether the operator may watch a resource. A refusal is remembered for a while.
+func (k *Kinds) allowed(ctx context.Context, resource schema.GroupResource) (bool, error) {
+	if since, ok := k.refused[resource]; ok && k.clock.Since(since) < refusedFor {
+		return false, nil
+	}
+	allowed, err := k.mayWatch(ctx, resource)
+	if err == nil && !allowed {
+		k.refused[resource] = k.clock.Now()
+	}
+	if allowed {
+		delete(k.refused, resource)
+	}
+	return allowed, err
 }
 
 func (k *Kinds) mayWatch(ctx context.Context, resource schema.GroupResource) (bool, error) {

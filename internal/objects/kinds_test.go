@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,6 +33,7 @@ var (
 
 // control stands for the API server and the cache.
 type control struct {
+	clock   *clocktesting.FakeClock
 	mu      sync.Mutex
 	log     []string // what was started and stopped
 	asked   []string
@@ -111,9 +114,9 @@ type kinds struct {
 }
 
 func newKinds(t *testing.T) *kinds {
-	c := &control{denied: map[string]bool{}, running: map[schema.GroupVersionKind]*informer{}}
+	c := &control{clock: clocktesting.NewFakeClock(time.Date(2031, time.March, 1, 12, 0, 0, 0, time.UTC)), denied: map[string]bool{}, running: map[schema.GroupVersionKind]*informer{}}
 	index := objects.NewIndex(somePods{})
-	return &kinds{Kinds: objects.NewKinds(index, c, c), control: c, t: t, index: index}
+	return &kinds{Kinds: objects.NewKinds(c.clock, index, c, c), control: c, t: t, index: index}
 }
 
 // want wants a kind and checks that there is no refusal.
@@ -173,9 +176,9 @@ func TestWantingAnotherKindReleasesTheFirst(t *testing.T) {
 	k.happened()
 }
 
-func TestPodsServicesAndNamespacesAreNeitherStartedNorStopped(t *testing.T) {
+func TestPodsAndServicesAreNeitherStartedNorStopped(t *testing.T) {
 	k := newKinds(t)
-	for resource, kind := range map[schema.GroupResource]string{pods: "Pod", services: "Service", namespaces: "Namespace"} {
+	for resource, kind := range map[schema.GroupResource]string{pods: "Pod", services: "Service"} {
 		k.want(one, schema.GroupVersionKind{Version: "v1", Kind: kind}, resource, true)
 		k.Release(one)
 	}
@@ -214,6 +217,16 @@ func TestAKindThatTheOperatorMayNotWatchIsRefusedUntilItMay(t *testing.T) {
 			}
 			k.happened("stop v1 Deployment")
 			delete(k.denied, denied)
+			k.asked = nil
+			for range 1000 { // many bindings may be about such a kind
+				if _, refused, err := k.Want(t.Context(), one, queue, queues); err != nil || refused == nil {
+					t.Fatalf("got %v, %v", refused, err)
+				}
+			}
+			if len(k.asked) > 0 {
+				t.Errorf("asked the API server %d times again", len(k.asked))
+			}
+			k.clock.Step(time.Minute)
 			k.want(one, queue, queues, false)
 			k.happened("start v1 Queue")
 		})

@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 )
 
 // object is what is remembered of an object.
@@ -30,7 +29,7 @@ var _ toolscache.ResourceEventHandler = (*store)(nil)
 // OnAdd implements cache.ResourceEventHandler.
 func (s *store) OnAdd(event any, _ bool) {
 	if m, ok := event.(metav1.Object); ok {
-		s.put(namespaceOf(m), describe(m))
+		s.put(m.GetNamespace(), describe(m))
 	}
 }
 
@@ -43,7 +42,7 @@ func (s *store) OnDelete(event any) {
 		event = lost.Obj
 	}
 	if m, ok := event.(metav1.Object); ok {
-		s.remove(namespaceOf(m), m.GetName())
+		s.remove(m.GetNamespace(), m.GetName())
 	}
 }
 
@@ -53,14 +52,6 @@ func describe(m metav1.Object) object {
 		o.selector = labels.Set(service.Spec.Selector).String()
 	}
 	return o
-}
-
-// namespaceOf is that of the object. A Namespace is in itself.
-func namespaceOf(m metav1.Object) string {
-	if namespace := m.GetNamespace(); namespace != "" {
-		return namespace
-	}
-	return m.GetName()
 }
 
 // put mostly appends: objects come in the order of their names when an informer starts.
@@ -121,13 +112,12 @@ func selected(set labels.Set, selectors []labels.Selector) bool {
 	return true
 }
 
-// Strip keeps of an object's metadata what is remembered of it. It is the default transform of the cache, so that
-// annotations of kinds that are watched for their labels take no memory; objects that are watched whole lose their managed
-// fields only.
+// Strip keeps of an object's metadata what is remembered of it, so that annotations take no memory. It is the transform of the
+// informers' cache.
 func Strip(event any) (any, error) {
 	full, ok := event.(*metav1.PartialObjectMetadata)
 	if !ok {
-		return cache.TransformStripManagedFields()(event)
+		return event, nil
 	}
 	return &metav1.PartialObjectMetadata{
 		TypeMeta: full.TypeMeta,

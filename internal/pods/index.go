@@ -145,11 +145,15 @@ func (x *Index) Present(namespace string, selectors ...labels.Selector) []string
 	var names []string
 	var last *labels.Set
 	var wanted bool
-	for _, p := range n.present {
+	for i := range n.present {
+		p := &n.present[i]
 		if p.labels != last {
 			last, wanted = p.labels, selected(*p.labels, selectors)
 		}
 		if wanted {
+			if names == nil { // most reads want most of those that are left
+				names = make([]string, 0, len(n.present)-i)
+			}
 			names = append(names, p.name)
 		}
 	}
@@ -184,10 +188,10 @@ func (x *Index) Selected(namespace, selector string, window time.Duration) []str
 	if err != nil {
 		return nil
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
 	now := x.clock.Now()
-	x.forget(namespace, now)
+	window = min(window, retention) // also of what was not swept up yet
 	n := x.namespaces[namespace]
 	if n == nil {
 		return nil
@@ -233,25 +237,17 @@ func (x *Index) forget(namespace string, now time.Time) {
 	}
 }
 
-// Strip keeps of a pod what the operator looks at: names, labels, phase, readiness and start time. It is the transform of
-// the Pod informer, so that a large cluster's pods stay small in memory.
+// Strip keeps of a pod what the operator looks at: name, labels and phase. It is the transform of the Pod informer, so that a
+// large cluster's pods stay small in memory.
 func Strip(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return object, nil
 	}
-	stripped := &corev1.Pod{
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
 		},
-		Status: corev1.PodStatus{Phase: pod.Status.Phase, StartTime: pod.Status.StartTime},
-	}
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			stripped.Status.Conditions = []corev1.PodCondition{{
-				Type: condition.Type, Status: condition.Status, LastTransitionTime: condition.LastTransitionTime,
-			}}
-		}
-	}
-	return stripped, nil
+		Status: corev1.PodStatus{Phase: pod.Status.Phase},
+	}, nil
 }

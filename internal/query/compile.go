@@ -79,6 +79,10 @@ func claim(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) (metr
 		return metric.NamespaceClaim(b.Namespace, b.ServedName()), object, nil, nil
 	}
 	c := metric.Claim{Namespace: b.Namespace, Resource: resource, Object: t.Name, Metric: b.ServedName()}
+	if t.Selector == nil && t.Name == "" {
+		c.Selector = "!"
+		return c, object, labels.Nothing(), metric.Failf(metric.Rejected, "spec.target: set name or selector")
+	}
 	if t.Selector == nil {
 		return c, object, nil, nil
 	}
@@ -218,8 +222,7 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 		view.Selector = labelsOf(t.Selector)
 	case t.APIVersion == "v1" && t.Kind == "Service":
 		if selector == "" {
-			return metric.Failf(metric.Rejected,
-				"spec.target: Service %s has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL", t.Name)
+			return withoutSelector(t.Name)
 		}
 		shape.Grain, shape.Group, view.ByService, view.Selector = ByPod, "", true, selector
 	case t.APIVersion == "v1" && t.Kind == "Pod":
@@ -234,6 +237,11 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 			"spec.source.metric: Sysdig has no label for %s; add where to say which series describe it, or use source.promQL", t.Kind)
 	}
 	return nil
+}
+
+func withoutSelector(service string) *metric.Failure {
+	return metric.Failf(metric.Rejected,
+		"spec.target: Service %s has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL", service)
 }
 
 // labelsOf writes a selector in canonical form. One that cannot be used was refused before.

@@ -163,7 +163,7 @@ func TestTheAgeOfARawValueIsThatOfItsOldestSelector(t *testing.T) {
 		"a selector that lacks the object label":    {`sum by (kube_workload_name) (x) / scalar(limit)`, label, "web", "0.25, 1m10s old"},
 		"several series where one is needed":        {`x`, "", "web", "Implausible"},
 		"several series of one object":              {`x or z`, label, "web", "Implausible"},
-		"a label that the answer lacks":             {`sum(x)`, label, "web", "NoData"},
+		"a label that the answer lacks":             {`sum(x)`, label, "web", "Implausible"},
 		"a NaN":                                     {`sum(x) * 0 / 0`, "", "web", "Implausible"},
 	}
 	for name, test := range tests {

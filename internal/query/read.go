@@ -62,53 +62,68 @@ type reader struct {
 }
 
 func (r reader) outcome() Outcome {
-	if !r.question.View.All {
-		return Outcome{Question: r.question, Reading: r.attempt.reading(r.sample(r.rows(r.question.View)))}
+	view := r.question.View
+	if !view.All {
+		sample, failure := r.one(view)
+		return Outcome{Question: r.question, Reading: r.attempt.reading(sample, failure)}
 	}
 	objects := map[string]Found{}
-	for name, view := range r.each() {
-		rows := r.rows(view)
-		if len(rows) == 0 {
-			continue
-		}
-		sample, failure := r.sample(rows)
-		objects[name] = Found{Sample: sample, Failure: failure}
+	if view.ByService {
+		r.services(objects)
+	} else {
+		r.each(objects)
+	}
+	if len(objects) == 0 && r.unlabelled() {
+		return Outcome{Question: r.question, Reading: r.attempt.reading(nil, r.dropped())}
 	}
 	return Outcome{Question: r.question, Reading: r.attempt.reading(nil, nil), Objects: objects}
 }
 
-// each lists the objects that a question about all is about, and the view of each.
-func (r reader) each() map[string]View {
+// services finds the value of every Service that is asked about, also that there is none: which Services those are is known
+// at this moment only.
+func (r reader) services(objects map[string]Found) {
 	view := r.question.View
-	views := map[string]View{}
-	if view.ByService {
-		for name, selector := range r.cluster.Services(view.Namespace, view.Selector) {
-			if one := view; selector != "" {
-				one.Selector = selector
-				views[name] = one
-			}
+	for name, selector := range r.cluster.Services(view.Namespace, view.Selector) {
+		if selector == "" {
+			objects[name] = Found{Failure: withoutSelector(name)}
+			continue
 		}
-		return views
-	}
-	for _, key := range r.table.objects[view.Namespace] {
 		one := view
-		switch r.table.shape.Grain {
-		case ByWorkload:
-			if key.workloadType != view.WorkloadType {
-				continue
-			}
-			one.Workload = key.workload
-			views[key.workload] = one
-		case ByPod:
-			one.Pod = key.pod
-			views[key.pod] = one
-		default:
-			one.Object = key.object
-			views[key.object] = one
-		}
+		one.Selector = selector
+		sample, failure := r.one(one)
+		objects[name] = Found{Sample: sample, Failure: failure}
 	}
-	delete(views, "") // series that lack the label describe nobody
-	return views
+}
+
+// each finds the value of every object of the namespace that has rows. Series that lack the label describe nobody.
+func (r reader) each(objects map[string]Found) {
+	for _, key := range r.table.objects[r.question.View.Namespace] {
+		name := cmp.Or(key.workload, key.pod, key.object)
+		if name == "" || key.workloadType != r.question.View.WorkloadType {
+			continue
+		}
+		sample, failure := r.sample(r.table.rows[key])
+		objects[name] = Found{Sample: sample, Failure: failure}
+	}
+}
+
+// one finds the value of the one object of a view.
+func (r reader) one(v View) (*metric.Sample, *metric.Failure) {
+	rows := r.rows(v)
+	if len(rows) == 0 && r.unlabelled() {
+		return nil, r.dropped()
+	}
+	return r.sample(rows)
+}
+
+// unlabelled tells whether a raw query has lost the label that tells the objects apart: then what is there must not look
+// like nothing.
+func (r reader) unlabelled() bool {
+	return r.table.shape.ObjectLabel != "" && len(r.table.rows[rowKey{}]) > 0
+}
+
+func (r reader) dropped() *metric.Failure {
+	return metric.Failf(metric.Implausible, "the query returned series without the label %s, which spec.source.promQL.objectLabel names; keep it, for example with sum by (%s) (…)", r.table.shape.ObjectLabel, r.table.shape.ObjectLabel)
 }
 
 // rows are those that describe the one object of a view.
@@ -124,22 +139,43 @@ func (r reader) rows(v View) []*row {
 }
 
 // sample makes one value of the rows of one object. Pods without a row are left out: they lower a sum, and leave an average,
-// a minimum and a maximum alone. A series that has stopped counts as long as its pod has others. The time is that of the
-// newest point of any row.
+// a minimum and a maximum alone. A series that has stopped counts as long as its pod has others.
 func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 	q := r.question
 	if q.keepsSeries() {
 		rows = slices.SortedFunc(slices.Values(rows), byCombination)
 	}
+	alive, failure := r.alive(rows)
+	if failure != nil {
+		return nil, failure
+	}
+	series := make([]metric.Series, 0, len(rows))
+	for _, one := range rows {
+		if !alive[r.part(one)] {
+			continue
+		}
+		at, ok := r.table.time(one.key)
+		if !ok { // all that is known is that it has a point in the window
+			at = r.attempt.At.Add(-q.Shape.Window)
+		}
+		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
+	}
+	at := q.Measure.Dated(series, r.attempt.At)
+	if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
+		at = r.attempt.At
+	}
+	return metric.NewSample(q.Measure, series, q.keepsSeries(), at, r.attempt.Received, q.Shape.Window)
+}
+
+// alive are the parts of an object that have a point of late. The failure is why there is none, or why a row is no value.
+func (r reader) alive(rows []*row) (map[rowKey]bool, *metric.Failure) {
 	failure := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for this object")
-	var newest time.Time
 	alive := map[rowKey]bool{}
 	for _, one := range rows {
-		at, undated := r.table.dated(one)
+		_, undated := r.table.dated(one)
 		switch {
 		case undated == nil:
 			alive[r.part(one)] = true
-			newest = later(newest, at)
 		case undated.Reason != metric.Stale || r.table.shape.Grain == Raw:
 			return nil, undated
 		default: // it has stopped long ago, but within the window
@@ -149,20 +185,7 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 	if len(alive) == 0 {
 		return nil, failure
 	}
-	if newest.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
-		newest = r.attempt.At
-	}
-	series := make([]metric.Series, 0, len(rows))
-	for _, one := range rows {
-		if alive[r.part(one)] {
-			at, ok := r.table.time(one.key)
-			if !ok { // all that is known is that it has a point in the window
-				at = r.attempt.At.Add(-q.Shape.Window)
-			}
-			series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
-		}
-	}
-	return metric.NewSample(q.Measure, series, q.keepsSeries(), newest, r.attempt.Received, q.Shape.Window)
+	return alive, nil
 }
 
 // part is what has to have a point of late for a row to count: an item of an external metric, a pod whose pods are asked for,
@@ -176,13 +199,6 @@ func (r reader) part(one *row) rowKey {
 		key.pod = ""
 	}
 	return key
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 func byCombination(a, b *row) int {

@@ -164,15 +164,16 @@ func TestTheValuesOfPodsAndServices(t *testing.T) {
 		},
 	}
 	services := every("v1", "Service", map[string]string{"tier": "front"})
+	const nothing = "NoData: Sysdig answered and holds nothing for this object"
 	const stale = "old: Stale: Sysdig did not say when the value was measured: its points are older than 5 minutes, or a label that tells values apart is missing from a selector; "
 	long := window(10 * time.Minute)
 	tests := map[string]struct {
 		edits []edit
 		want  string
 	}{
-		"each Service has the mean of its own pods":                     {[]edit{services}, "api: 100, 30s old; web: 2, 30s old; web-too: 2, 30s old"},
-		"each Service has the sum of its own pods":                      {[]edit{services, aggregated("Rate", "Sum")}, "api: 100, 30s old; web: 4, 30s old; web-too: 4, 30s old"},
-		"a pod that has stopped within the window is no part of a mean": {[]edit{services, long}, "api: 100, 30s old; " + stale + "web: 2, 30s old; web-too: 2, 30s old"},
+		"each Service has the mean of its own pods":                     {[]edit{services}, "api: 100, 30s old; gone: " + nothing + "; headless: Rejected: spec.target: Service headless has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL; idle: " + nothing + "; old: " + nothing + "; web: 2, 30s old; web-too: 2, 30s old"},
+		"each Service has the sum of its own pods":                      {[]edit{services, aggregated("Rate", "Sum")}, "api: 100, 30s old; gone: " + nothing + "; headless: Rejected: spec.target: Service headless has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL; idle: " + nothing + "; old: " + nothing + "; web: 4, 30s old; web-too: 4, 30s old"},
+		"a pod that has stopped within the window is no part of a mean": {[]edit{services, long}, "api: 100, 30s old; gone: " + nothing + "; headless: Rejected: spec.target: Service headless has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL; idle: " + nothing + "; " + stale + "web: 2, 30s old; web-too: 2, 30s old"},
 		"each pod has its own value":                                    {[]edit{every("v1", "Pod", nil)}, "api-0: 100, 30s old; web-0: 1, 30s old; web-1: 3, 30s old"},
 		"a pod that has stopped within the window has none":             {[]edit{every("v1", "Pod", nil), long}, "api-0: 100, 30s old; web-0: 1, 30s old; web-1: 3, 30s old; web-2: Stale"},
 		"which pods are selected is not asked here":                     {[]edit{every("v1", "Pod", app("web"))}, "api-0: 100, 30s old; web-0: 1, 30s old; web-1: 3, 30s old"},
@@ -225,7 +226,7 @@ func TestRawQueriesAboutManyObjectsAndDimensions(t *testing.T) {
 		"each object has its row":                              {[]edit{set, raw("sum by (queue) (messages)", "queue")}, "", "mail: 122, 30s old; orders: 102, 30s old"},
 		"the object of a name":                                 {[]edit{single, raw("sum by (queue) (messages)", "queue")}, "", "102, 30s old"},
 		"a selector that lacks the label dates all objects":    {[]edit{set, raw("sum by (queue) (messages) / scalar(weight)", "queue")}, "", "mail: 30.5, 1m30s old; orders: 25.5, 1m30s old"},
-		"rows without the label are nobody's":                  {[]edit{set, raw("sum(messages)", "queue")}, "", ""},
+		"rows without the label are not nothing":               {[]edit{set, raw("sum(messages)", "queue")}, "", "Implausible: the query returned series without the label queue, which spec.source.promQL.objectLabel names"},
 		"two series of an object name what is in the way":      {[]edit{set, raw("sum by (queue, priority) (messages)", "queue")}, "", "mail: Implausible: the query returned 2 series where one is needed; they differ in priority: "},
 		"two series of the only object do so, too":             {[]edit{single, raw("messages", "")}, "", "Implausible: the query returned 4 series where one is needed; they differ in priority and queue: "},
 		"an object kept apart is one of its series":            {[]edit{set, raw("sum by (queue, priority) (messages)", "queue"), dimensions("priority")}, "priority=low", "mail: 111, 50s old; orders: 101, 50s old"},
@@ -236,8 +237,8 @@ func TestRawQueriesAboutManyObjectsAndDimensions(t *testing.T) {
 		"a dimension that one selector lacks":                  {[]edit{single, raw("sum by (queue, priority) (messages) / on (queue) group_left () capacity", "queue"), dimensions("priority")}, "priority=high", "0.5, 1m10s old"},
 		"the same for a value that is older than the others":   {[]edit{external, raw("messages", ""), dimensions("queue", "priority")}, "queue=mail,priority=low", "111, 50s old"},
 		"an external metric is one number":                     {[]edit{external, raw("sum(messages)", "")}, "", "224, 30s old"},
-		"an external metric has items":                         {[]edit{external, raw("messages", ""), dimensions("queue", "priority")}, "", "224, 30s old"},
-		"and some of them":                                     {[]edit{external, raw("messages", ""), dimensions("queue", "priority")}, "queue=mail", "122, 30s old"},
+		"an external metric is as old as its oldest item":      {[]edit{external, raw("messages", ""), dimensions("queue", "priority")}, "", "224, 50s old"},
+		"and some of them are as old as the oldest":            {[]edit{external, raw("messages", ""), dimensions("queue", "priority")}, "queue=mail", "122, 50s old"},
 		"items that a label outside of the dimensions divides": {[]edit{external, raw("messages", ""), dimensions("queue")}, "", "Implausible: the query returned 2 series where one is needed; they differ in priority: "},
 		"items whose selectors lack different dimensions":      {[]edit{external, raw("messages / on (queue) group_left () capacity / scalar(weight)", ""), dimensions("queue", "priority")}, "priority=high", "0.813, 1m30s old"},
 		"a dimension that the answer lacks":                    {[]edit{external, raw("sum by (queue) (messages)", ""), dimensions("queue", "zone")}, "!zone,queue=orders", "102, 30s old"},

@@ -5,15 +5,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"slices"
-
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
 const (
-	// filedAtOnce bounds how many outcomes are filed under one hold of the lock, so that reads never wait for a whole round.
-	filedAtOnce = 512
+	// filedAtOnce bounds how many values are filed under one hold of the lock, so that reads never wait for a whole round.
+	filedAtOnce = 2048
 	// longestMaxAge is that of the API. No sample is served when it is older.
 	longestMaxAge = 15 * time.Minute
 )
@@ -23,6 +21,9 @@ type answer struct {
 	// reading has no sample when the question is about all objects: those are in objects.
 	reading metric.Reading
 	objects map[string]query.Found
+	// listed is set when the question is about the objects that are known when it is answered: one that is not in objects was
+	// not asked about. Otherwise it is about all there are, and one that is not in objects has no data.
+	listed bool
 	// freshest is that of all objects' samples which is served longest.
 	freshest *metric.Sample
 	entries  []*entry // those who ask
@@ -30,15 +31,18 @@ type answer struct {
 
 // of is what is known of one object.
 func (a *answer) of(object string) metric.Reading {
-	reading := a.reading
 	found, ok := a.objects[object]
+	if !ok && a.listed {
+		return metric.Reading{} // never attempted, also when the others were
+	}
+	reading := a.reading
 	reading.Sample = found.Sample
 	switch {
 	case reading.Failure != nil || reading.Attempted.IsZero():
-	case !ok:
-		reading.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", object)
-	default:
+	case ok:
 		reading.Failure = found.Failure
+	default:
+		reading.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", object)
 	}
 	return reading
 }
@@ -46,8 +50,14 @@ func (a *answer) of(object string) metric.Reading {
 // File stores outcomes. An outcome of a question that nobody asks any more is dropped. A sample replaces another only
 // when its newest point is newer: a window that slides on over the same points empties and reads too low.
 func (r *Registry) File(outcomes []query.Outcome) {
-	for part := range slices.Chunk(outcomes, filedAtOnce) {
-		r.tell(r.file(part))
+	for len(outcomes) > 0 {
+		n, values := 0, 0
+		for n < len(outcomes) && values < filedAtOnce {
+			values += 1 + len(outcomes[n].Objects)
+			n++
+		}
+		r.tell(r.file(outcomes[:n]))
+		outcomes = outcomes[n:]
 	}
 }
 
@@ -92,22 +102,30 @@ func (a *answer) merge(o *query.Outcome, now time.Time) {
 		found.Sample = newer(a.objects[name].Sample, found.Sample, o.Reading.Attempted)
 		a.objects[name] = found
 	}
-	for name, known := range a.objects {
-		if _, ok := o.Objects[name]; ok {
-			continue
-		}
-		known.Sample = newer(known.Sample, nil, o.Reading.Attempted)
-		if known.Sample == nil || known.Sample.Age(now) > longestMaxAge {
-			delete(a.objects, name)
-			continue
-		}
-		known.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", name) // that of the whole attempt goes first
-		a.objects[name] = known
-	}
+	a.miss(o, now)
 	a.freshest = nil
 	for _, found := range a.objects {
 		if s := found.Sample; s != nil && (a.freshest == nil || s.Age(now) < a.freshest.Age(now)) {
 			a.freshest = s
+		}
+	}
+}
+
+// miss looks at the objects that an attempt has not found. When it has failed, nothing was learned of them.
+func (a *answer) miss(o *query.Outcome, now time.Time) {
+	missing := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for it any more")
+	for name, known := range a.objects {
+		if _, found := o.Objects[name]; found {
+			continue
+		}
+		known.Sample = newer(known.Sample, nil, o.Reading.Attempted)
+		answered := o.Reading.Failure == nil
+		switch {
+		case known.Sample == nil || known.Sample.Age(now) > longestMaxAge || answered && a.listed:
+			delete(a.objects, name)
+		case answered:
+			known.Failure = missing
+			a.objects[name] = known
 		}
 	}
 }

@@ -21,7 +21,7 @@ func NewCollector(r *Registry) *Collector {
 			"sysdig_metrics_bindings", "Bindings by standing: Serving, or the reason why no value is served.", []string{"standing"}, nil,
 		),
 		routed: prometheus.NewDesc(
-			"sysdig_metrics_api_routed", "Whether HPAs that ask this API group reach this operator: 1 or 0.", []string{"api"}, nil,
+			"sysdig_metrics_api_routed", "Whether HPAs that ask this API group are known to reach this operator: 1 or 0.", []string{"api"}, nil,
 		),
 	}
 }
@@ -40,9 +40,9 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(c.bindings, prometheus.GaugeValue, float64(counts[reason]), string(reason))
 	}
 	for _, api := range metric.APIs() {
-		routed := 1.0
-		if c.registry.Route(api) != nil {
-			routed = 0
+		routed := 0.0
+		if c.registry.Routed(api) {
+			routed = 1
 		}
 		metrics <- prometheus.MustNewConstMetric(c.routed, prometheus.GaugeValue, routed, string(api))
 	}

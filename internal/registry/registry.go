@@ -50,6 +50,7 @@ type entry struct {
 type family struct {
 	named map[string][]*entry // by the object's name, oldest binding first: the first one serves
 	sets  []*entry            // oldest binding first
+	alike map[string][]*entry // sets by selector, oldest binding first
 }
 
 // New returns an empty registry.
@@ -99,7 +100,9 @@ func (r *Registry) Put(d query.Definition) {
 		changed = append(changed, r.affected(left, nil)...)
 	}
 	r.mu.Unlock()
-	r.nudge()
+	if d.Refused == nil {
+		r.nudge()
+	}
 	r.tell(changed)
 }
 
@@ -107,7 +110,8 @@ func (r *Registry) Put(d query.Definition) {
 func (r *Registry) join(e *entry) {
 	a := r.answers[e.definition.Question]
 	if a == nil {
-		a = &answer{}
+		view := &e.definition.Question.View
+		a = &answer{listed: view.All && view.ByService}
 		r.answers[e.definition.Question] = a
 	}
 	a.entries = append(a.entries, e)
@@ -122,11 +126,12 @@ func (r *Registry) claim(e *entry) {
 	}
 	f := r.families[c.Family()]
 	if f == nil {
-		f = &family{named: map[string][]*entry{}}
+		f = &family{named: map[string][]*entry{}, alike: map[string][]*entry{}}
 		r.families[c.Family()] = f
 	}
 	if c.Set() {
 		f.sets = inserted(f.sets, e)
+		f.alike[c.Selector] = inserted(f.alike[c.Selector], e)
 		return
 	}
 	f.named[c.Object] = inserted(f.named[c.Object], e)
@@ -167,11 +172,19 @@ func (r *Registry) remove(e *entry) {
 	}
 	if c.Set() {
 		f.sets = without(f.sets, e)
-	} else if f.named[c.Object] = without(f.named[c.Object], e); len(f.named[c.Object]) == 0 {
-		delete(f.named, c.Object)
+		leave(f.alike, c.Selector, e)
+	} else {
+		leave(f.named, c.Object, e)
 	}
 	if len(f.sets) == 0 && len(f.named) == 0 {
 		delete(r.families, c.Family())
+	}
+}
+
+// leave takes an entry out of a list of an index, and an empty list out of the index.
+func leave(index map[string][]*entry, key string, e *entry) {
+	if index[key] = without(index[key], e); len(index[key]) == 0 {
+		delete(index, key)
 	}
 }
 
@@ -186,19 +199,28 @@ func (r *Registry) affected(claim metric.Claim, edited *entry) []types.Namespace
 	if f == nil || !claim.Servable() {
 		return nil
 	}
-	concerned := f.named[claim.Object]
-	if claim.Set() {
-		concerned = slices.Concat(append(slices.Collect(maps.Values(f.named)), f.sets)...)
-	}
 	var keys []types.NamespacedName
 	now := r.clock.Now()
-	for _, e := range concerned {
+	for _, e := range f.concerned(claim) {
 		if is := r.outline(e, now); e == edited || is != e.told {
 			e.told = is
 			keys = append(keys, e.definition.Binding)
 		}
 	}
 	return keys
+}
+
+// concerned are the entries that may lose or win by a claim all that they claim: one object has others of the same name; a
+// set has named objects, and sets of the same selector or, when it is about all objects, every set.
+func (f *family) concerned(claim metric.Claim) []*entry {
+	switch {
+	case !claim.Set():
+		return f.named[claim.Object]
+	case claim.Selector == "":
+		return slices.Concat(append(slices.Collect(maps.Values(f.named)), f.sets)...)
+	default:
+		return slices.Concat(append(slices.Collect(maps.Values(f.named)), f.alike[claim.Selector])...)
+	}
 }
 
 func olderFirst(a, b *entry) int {

@@ -1,23 +1,25 @@
 package registry
 
 import (
-	"maps"
-	"slices"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // SetRoute notes whether HPAs that ask an API group reach this operator: nil, or why not. A change is told to the
-// listeners of every binding.
+// listeners of the API group's bindings.
 func (r *Registry) SetRoute(api metric.API, notRouted *metric.Failure) {
 	r.mu.Lock()
 	same := sameRoute(r.routes[api], notRouted)
 	r.routes[api] = notRouted
-	keys := slices.Collect(maps.Keys(r.entries))
-	r.mu.Unlock()
-	if !same {
-		r.tell(keys)
+	var keys []types.NamespacedName
+	for key, e := range r.entries {
+		if !same && e.definition.Claim.API() == api {
+			keys = append(keys, key)
+		}
 	}
+	r.mu.Unlock()
+	r.tell(keys)
 }
 
 // sameRoute tells whether nobody could see a difference.
@@ -28,9 +30,10 @@ func sameRoute(a, b *metric.Failure) bool {
 	return a.Error() == b.Error()
 }
 
-// Route is why HPAs that ask an API group do not reach this operator; nil when they do, and until it is known.
-func (r *Registry) Route(api metric.API) *metric.Failure {
+// Routed tells whether HPAs that ask an API group reach this operator; false until it is known.
+func (r *Registry) Routed(api metric.API) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.routes[api]
+	notRouted, known := r.routes[api]
+	return known && notRouted == nil
 }

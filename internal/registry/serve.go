@@ -143,14 +143,17 @@ type owned struct {
 // owned lists the objects of a family that a selector matches, in order of their names, each with the oldest binding that
 // claims it.
 func (r *Registry) owned(f *family, of metric.Claim, objects labels.Selector) []owned {
-	var all []owned
-	for _, set := range f.sets {
-		names := r.objects.Select(of.Resource, of.Namespace, set.definition.Selector, objects)
-		selected := make([]owned, len(names))
-		for i, name := range names {
-			selected[i] = owned{name, set}
+	var sets []owned
+	switch len(f.sets) {
+	case 0:
+	case 1:
+		sets = ownedBy(f.sets[0], r.objects.Select(of.Resource, of.Namespace, f.sets[0].definition.Selector, objects))
+	default: // those who read select few objects of many, and so do bindings
+		for _, name := range r.objects.Select(of.Resource, of.Namespace, objects) {
+			if set := r.oldestSet(f, of, name); set != nil {
+				sets = append(sets, owned{name, set})
+			}
 		}
-		all = merged(all, selected)
 	}
 	named := make([]owned, 0, len(f.named))
 	for name, entries := range f.named {
@@ -159,13 +162,34 @@ func (r *Registry) owned(f *family, of metric.Claim, objects labels.Selector) []
 		}
 	}
 	slices.SortFunc(named, func(a, b owned) int { return strings.Compare(a.name, b.name) })
-	return merged(all, named)
+	return merged(sets, named)
+}
+
+func ownedBy(e *entry, names []string) []owned {
+	all := make([]owned, len(names))
+	for i, name := range names {
+		all[i] = owned{name, e}
+	}
+	return all
+}
+
+// oldestSet is the oldest set that an object is in; nil when it is in none.
+func (r *Registry) oldestSet(f *family, of metric.Claim, object string) *entry {
+	for _, set := range f.sets {
+		if r.objects.Matches(of.Resource, of.Namespace, object, set.definition.Selector) {
+			return set
+		}
+	}
+	return nil
 }
 
 // merged is what two lists hold together, all in order of names. Of an object that is in both, the older binding has it.
 func merged(a, b []owned) []owned {
-	if len(a) == 0 {
+	switch {
+	case len(a) == 0:
 		return b
+	case len(b) == 0:
+		return a
 	}
 	all := make([]owned, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {

@@ -139,17 +139,17 @@ func TestSetsAndExternalMetricsAreCountedByStanding(t *testing.T) {
 	}
 	b.Put(define("pods", all(pods, "app=web")))
 	b.found(define("pods", all(pods, "")).Question, map[string]float64{"a": 1})
-	put(map[metric.Reason]int{"": 2}, true, define("more", all(pods, ""), created(time.Second))) // the same question
-	put(map[metric.Reason]int{"": 2, metric.NameTaken: 1}, true, define("young", all(pods, "app=web"), created(2*time.Second)))
-	put(map[metric.Reason]int{"": 2, metric.NameTaken: 1, metric.Rejected: 1}, true, define("refused", all(services, ""), refused(metric.Rejected)))
-	put(map[metric.Reason]int{"": 2, metric.NameTaken: 1, metric.Pending: 1}, false, define("refused", all(services, ""), refused(metric.Pending)))
-	put(map[metric.Reason]int{"": 2, metric.NameTaken: 1, metric.Pending: 1}, false, define("refused", all(services, "")))
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 1}, true, define("more", all(pods, ""), created(time.Second))) // the same question
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 2}, true, define("young", all(pods, "app=web"), created(2*time.Second)))
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 2, metric.Rejected: 1}, true, define("refused", all(services, ""), refused(metric.Rejected)))
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 2, metric.Pending: 1}, false, define("refused", all(services, ""), refused(metric.Pending)))
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 2, metric.Pending: 1}, false, define("refused", all(services, "")))
 	b.found(define("", all(services, "")).Question, nil)
-	put(map[metric.Reason]int{"": 2, metric.NameTaken: 1, metric.NoData: 1, metric.Pending: 1}, false, define("external", external))
+	put(map[metric.Reason]int{"": 1, metric.NameTaken: 2, metric.NoData: 1, metric.Pending: 1}, false, define("external", external))
 	b.answer(question("external"), 1)
-	put(map[metric.Reason]int{"": 3, metric.NameTaken: 1, metric.NoData: 1}, true, define("external", external))
+	put(map[metric.Reason]int{"": 2, metric.NameTaken: 2, metric.NoData: 1}, true, define("external", external))
 	b.SetRoute(metric.ExternalMetrics, metric.Failf(metric.NotRouted, "it is KEDA's"))
-	put(map[metric.Reason]int{"": 2, metric.NotRouted: 1, metric.NameTaken: 1, metric.NoData: 1}, true, define("external", external))
+	put(map[metric.Reason]int{"": 1, metric.NotRouted: 1, metric.NameTaken: 2, metric.NoData: 1}, true, define("external", external))
 	if standing, _ := b.Standing(define("external").Binding); standing.NotRouted == nil || !standing.Served {
 		t.Errorf("got %+v", standing)
 	}

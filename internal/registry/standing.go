@@ -91,12 +91,9 @@ func (r *Registry) winner(e *entry) *entry {
 		}
 		return nil
 	}
-	for _, older := range f.sets {
-		if older == e {
-			break
-		}
-		if all := older.definition.Claim.Selector; all == "" || all == claim.Selector {
-			return older
+	for _, selector := range []string{"", claim.Selector} {
+		if same := f.alike[selector]; len(same) > 0 && same[0] != e && olderFirst(same[0], e) < 0 {
+			return same[0]
 		}
 	}
 	return nil
@@ -126,6 +123,9 @@ func (r *Registry) survey(e *entry, now time.Time, s *Standing) {
 		}
 		s.Fresh++
 		mean.add(sample)
+		if until := e.definition.Policy.Expiry(sample); s.Until.IsZero() || until.Before(s.Until) {
+			s.Until = until
+		}
 	}
 	s.Served = s.Fresh > 0
 	switch {
@@ -172,8 +172,8 @@ func (m *mean) sample() *metric.Sample {
 	return &metric.Sample{Value: float64(milli) / 1000, Milli: milli, Time: m.oldest.Time, Received: m.oldest.Received, Window: m.oldest.Window}
 }
 
-// outline is the standing in short. Of a set it looks at what was answered only, not at which objects exist: it is made for
-// every binding in every round.
+// outline is the standing in short. Of a set it looks at what was answered only, not at which objects exist (see sighted): it
+// is made for every binding in every round.
 func (r *Registry) outline(e *entry, now time.Time) outline {
 	if winner := r.winner(e); winner != nil {
 		return outline{reason: metric.NameTaken, winner: winner.definition.Binding}
@@ -217,16 +217,44 @@ func (r *Registry) Count() map[metric.Reason]int {
 	now := r.clock.Now()
 	counts := map[metric.Reason]int{}
 	for _, e := range r.entries {
-		o := r.outline(e, now)
-		switch {
-		case o.served && r.routes[e.definition.Claim.API()] != nil:
-			o.reason = metric.NotRouted
-		case o.served:
-			o.reason = ""
-		}
-		counts[o.reason]++
+		counts[r.reason(e, now)]++
 	}
 	return counts
+}
+
+func (r *Registry) reason(e *entry, now time.Time) metric.Reason {
+	o := r.outline(e, now)
+	if o.served && e.definition.Claim.Set() {
+		o = r.sighted(e, now)
+	}
+	switch {
+	case !o.served:
+		return o.reason
+	case r.routes[e.definition.Claim.API()] != nil:
+		return metric.NotRouted
+	default:
+		return ""
+	}
+}
+
+// sighted is the outline of a set that also looks at which objects exist and are its own, up to the first with a value.
+func (r *Registry) sighted(e *entry, now time.Time) outline {
+	one := e.definition.Claim
+	f := r.families[one.Family()]
+	o := outline{reason: metric.NoData}
+	for one.Object = range e.answer.objects {
+		if !r.objects.Matches(one.Resource, one.Namespace, one.Object, e.definition.Selector) {
+			continue
+		}
+		if r.owner(f, &one) != e {
+			o.reason = metric.NameTaken
+			continue
+		}
+		if _, failure := e.judge(one.Object, nil, now); failure == nil {
+			return outline{served: true}
+		}
+	}
+	return o
 }
 
 // Settled tells whether every binding had one attempt, or cannot be asked.

@@ -28,26 +28,21 @@ func TestAQuickRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range kinds() {
-		if len(r.duel[kind]) != quickPlan().pairs {
-			t.Fatalf("%s has %d windows", kind, len(r.duel[kind]))
-		}
-		for _, row := range rows() {
-			mine, theirs, ratio := r.duel.compare(kind, row.value)
-			for _, v := range []float64{mine.median, theirs.median, ratio.smallest, ratio.median, ratio.largest} {
-				if math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
-					t.Errorf("%s: %+v beside %+v of %s is %+v", row.name, mine, theirs, kind, ratio)
-				}
-			}
-		}
+	if len(r.duels) != len(scenes()) || len(r.discovery) != 4 {
+		t.Fatalf("%d duels, %d reads of discovery", len(r.duels), len(r.discovery))
+	}
+	for _, d := range r.duels {
+		checkDuel(t, d)
 	}
 	for _, p := range r.parts {
 		if p.nanos.smallest <= 0 {
 			t.Errorf("%s took %v ns", p.name, p.nanos.smallest)
 		}
 	}
-	if r.perEntry.median <= 0 {
-		t.Errorf("a binding takes %v bytes", r.perEntry.median)
+	for _, row := range r.heap.rows() {
+		if row.size.median <= 0 {
+			t.Errorf("%s takes %v bytes", row.name, row.size.median)
+		}
 	}
 	var out strings.Builder
 	if err := r.print(&out); err != nil {
@@ -57,6 +52,61 @@ func TestAQuickRun(t *testing.T) {
 	for _, row := range rows() {
 		if !strings.Contains(out.String(), "| "+row.name+" |") {
 			t.Errorf("%s is not in the report", row.name)
+		}
+	}
+}
+
+func checkDuel(t *testing.T, d duel) {
+	t.Helper()
+	for _, kind := range kinds() {
+		if len(d.windows[kind]) != quickPlan().roundsOf(d.scene) {
+			t.Fatalf("%s: %s has %d windows", d.scene.title, kind, len(d.windows[kind]))
+		}
+		for _, row := range rows() {
+			mine, theirs, ratio := d.compare(kind, row.value)
+			for _, v := range []float64{mine.median, theirs.median, ratio.smallest, ratio.median, ratio.largest} {
+				if math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
+					t.Errorf("%s: %s: %+v beside %+v of %s is %+v", d.scene.title, row.name, mine, theirs, kind, ratio)
+				}
+			}
+		}
+	}
+}
+
+func TestDiscoveryShowsEveryName(t *testing.T) {
+	for _, s := range discoveryScenes() {
+		c, err := s.fill()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.newProvider()
+		if err != nil {
+			t.Fatal(err)
+		}
+		custom, external := len(p.ListAllMetrics()), len(p.ListAllExternalMetrics())
+		want := [2]int{entries, entries}
+		if s.name == discoveryScenes()[0].name {
+			want = [2]int{2*len(metricNames()) + ofNamespace, len(metricNames())}
+		}
+		if got := [2]int{custom, external}; got != want {
+			t.Errorf("%s: %d metrics in the two APIs, want %d", s.title, got, want)
+		}
+	}
+}
+
+func TestASetIsAnsweredWholeAndAlone(t *testing.T) {
+	for _, s := range scenes()[1:] {
+		c, err := s.fill()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.newProvider()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := c.readSet(p)
+		if err != nil || len(list.Items) != s.items || len(c.want(0)) != s.items {
+			t.Errorf("%s: %d items and %v, want %d of %d", s.title, len(list.Items), err, s.items, len(c.want(0)))
 		}
 	}
 }
@@ -87,7 +137,7 @@ func TestSummaries(t *testing.T) {
 }
 
 func TestWrongArguments(t *testing.T) {
-	for _, args := range [][]string{{"more"}, {"--pairs=0"}, {"--unknown"}, {serveCommand, "--provider=none"}} {
+	for _, args := range [][]string{{"more"}, {"--pairs=0"}, {"--unknown"}, {serveCommand, "--provider=none"}, {serveCommand, "--scene=none"}, {"--set-pairs=0"}} {
 		if err := command(t.Context(), args); err == nil {
 			t.Errorf("%q was accepted", args)
 		}

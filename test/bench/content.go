@@ -13,6 +13,8 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
@@ -66,7 +68,7 @@ func binding(i int) (*v1alpha1.SysdigMetricBinding, query.Target) {
 			CreationTimestamp: metav1.NewTime(time.Date(2031, time.March, 1, 12, 0, i, 0, time.UTC)),
 		},
 		Spec: v1alpha1.SysdigMetricBindingSpec{
-			Target: object, MetricName: name,
+			Target: &object, MetricName: name,
 			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
 				Name: name, TimeAggregation: v1alpha1.TimeRate, GroupAggregation: v1alpha1.GroupAverage,
 				Window: metav1.Duration{Duration: time.Minute},
@@ -87,22 +89,31 @@ func connection() *v1alpha1.SysdigConnection {
 	}
 }
 
-// definitions compiles all bindings. Each goes through JSON first, so that it shares no string with another, like what
+// compile makes a definition of a binding. It goes through JSON first, so that it shares no string with another, like what
 // comes from the API server.
+func compile(written *v1alpha1.SysdigMetricBinding, target query.Target) (query.Definition, error) {
+	text, err := json.Marshal(written)
+	if err != nil {
+		return query.Definition{}, fmt.Errorf("writing binding %s: %w", written.Name, err)
+	}
+	var read v1alpha1.SysdigMetricBinding
+	if err := json.Unmarshal(text, &read); err != nil {
+		return query.Definition{}, fmt.Errorf("reading binding %s: %w", written.Name, err)
+	}
+	d := query.Compile(&read, connection(), target)
+	if d.Refused != nil {
+		return d, fmt.Errorf("binding %s: %w", written.Name, d.Refused)
+	}
+	return d, nil
+}
+
+// definitions compiles all bindings.
 func definitions() ([]query.Definition, error) {
 	all := make([]query.Definition, entries)
 	for i := range all {
-		written, target := binding(i)
-		text, err := json.Marshal(written)
-		if err != nil {
-			return nil, fmt.Errorf("writing binding %d: %w", i, err)
-		}
-		var read v1alpha1.SysdigMetricBinding
-		if err := json.Unmarshal(text, &read); err != nil {
-			return nil, fmt.Errorf("reading binding %d: %w", i, err)
-		}
-		if all[i] = query.Compile(&read, connection(), target); all[i].Refused != nil {
-			return nil, fmt.Errorf("binding %d: %w", i, all[i].Refused)
+		var err error
+		if all[i], err = compile(binding(i)); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
@@ -123,19 +134,27 @@ func outcomes(all []query.Definition, now time.Time) []query.Outcome {
 // valueOf is what the i-th binding was answered.
 func valueOf(i int) float64 { return float64(i) + 0.5 }
 
+// newBoard is a registry that knows these objects, with the definitions.
+func newBoard(known registry.Objects, all ...query.Definition) *registry.Registry {
+	r := registry.New(clock.RealClock{}, known)
+	r.PutConnection(registry.Connection{Name: "default", Interval: 30 * time.Second})
+	for _, d := range all {
+		r.Put(d)
+	}
+	return r
+}
+
+// nobody is where no object is known; reads by name need none.
+func nobody() *objects.Index { return objects.NewIndex(pods.NewIndex(clock.RealClock{})) }
+
 // filled is a registry of all definitions with one round of answers.
 func filled() (*registry.Registry, []query.Definition, error) {
 	all, err := definitions()
 	if err != nil {
 		return nil, nil, err
 	}
-	clk := clock.RealClock{}
-	r := registry.New(clk)
-	r.PutConnection(registry.Connection{Name: "default", Interval: 30 * time.Second})
-	for _, d := range all {
-		r.Put(d)
-	}
-	r.File(outcomes(all, clk.Now()))
+	r := newBoard(nobody(), all...)
+	r.File(outcomes(all, time.Now()))
 	return r, all, nil
 }
 

@@ -27,8 +27,12 @@ func (w window) bytesPerRead() float64   { return float64(w.used.Bytes) / float6
 func (w window) allocsPerRead() float64  { return float64(w.used.Allocations) / float64(w.reads) }
 func (w window) collections() float64    { return 1000 * float64(w.used.Collections) / float64(w.reads) }
 
-// duel are the windows of each kind of server, turn by turn.
-type duel map[string][]window
+// duel are the windows of each kind of server in one scene, turn by turn.
+type duel struct {
+	scene   scene
+	rounds  int
+	windows map[string][]window
+}
 
 // fighter is a server and the load on it.
 type fighter struct {
@@ -38,13 +42,13 @@ type fighter struct {
 
 // fight compares our provider with those that do nothing. They take turns, so that whatever else the machine does meets
 // all.
-func fight(ctx context.Context, p plan, log io.Writer) (result duel, err error) {
-	result = duel{}
-	all, err := definitions()
+func fight(ctx context.Context, p plan, s scene, log io.Writer) (result duel, err error) {
+	result = duel{scene: s, rounds: p.roundsOf(s), windows: map[string][]window{}}
+	c, err := s.fill()
 	if err != nil {
 		return result, err
 	}
-	order := shuffled()
+	paths, want := c.paths(), c.want
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return result, fmt.Errorf("making a folder: %w", err)
@@ -65,21 +69,21 @@ func fight(ctx context.Context, p plan, log io.Writer) (result duel, err error) 
 		}
 	}()
 	for i, kind := range kinds() {
-		c, err := startChild(ctx, kind, ports[i], dir)
+		c, err := startChild(ctx, s.name, kind, ports[i], dir)
 		if err != nil {
 			return result, err
 		}
-		f := &fighter{child: c, load: newLoad(roots, requests(all, order))}
+		f := &fighter{child: c, load: newLoad(roots, requests(paths))}
 		fighters = append(fighters, f)
 		if err := f.warmUp(ctx, p); err != nil {
 			return result, fmt.Errorf("%s: %w", kind, err)
 		}
 	}
-	if err := fighters[0].load.verify(fighters[0].load.conns[0], order[:verified]); err != nil {
+	if err := fighters[0].load.verify(fighters[0].load.conns[0], verified, want); err != nil {
 		return result, err
 	}
-	for turn := range p.pairs {
-		fmt.Fprintf(log, "turn %d of %d\n", turn+1, p.pairs)
+	for turn := range result.rounds {
+		fmt.Fprintf(log, "%s: turn %d of %d\n", s.title, turn+1, result.rounds)
 		for i := range kinds() {
 			i = (i + turn) % len(kinds()) // nobody is always the first
 			kind := kinds()[i]
@@ -87,7 +91,7 @@ func fight(ctx context.Context, p plan, log io.Writer) (result duel, err error) 
 			if err != nil {
 				return result, fmt.Errorf("%s: %w", kind, err)
 			}
-			result[kind] = append(result[kind], w)
+			result.windows[kind] = append(result.windows[kind], w)
 		}
 	}
 	return result, nil
@@ -136,8 +140,8 @@ func (f *fighter) leave() error {
 // compare are the values of ours and of another, and turn by turn their ratio.
 func (d duel) compare(other string, value func(window) float64) (mine, theirs, ratio summary) {
 	var a, b, quotients []float64
-	for i := range d[ours] {
-		a, b = append(a, value(d[ours][i])), append(b, value(d[other][i]))
+	for i := range d.windows[ours] {
+		a, b = append(a, value(d.windows[ours][i])), append(b, value(d.windows[other][i]))
 		quotients = append(quotients, a[i]/b[i])
 	}
 	return summarize(a), summarize(b), summarize(quotients)

@@ -3,10 +3,30 @@ package main
 import (
 	"runtime"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
-// measureHeap is by how much the heap grows for each binding: its definition and its reading, in a registry.
-func measureHeap(rounds int) (summary, error) {
+// sizes are by how many bytes the heap grows for each of something.
+type sizes struct {
+	binding summary // its definition and its reading, in a registry
+	sample  summary // of a pod of a set, in a registry
+	alike   summary // a pod of a Deployment, in the index of pods
+	unalike summary // a pod of a StatefulSet, in the index of pods
+}
+
+func measureHeap(rounds int) (s sizes, err error) {
+	if s.binding, err = perBinding(rounds); err != nil {
+		return s, err
+	}
+	if s.sample, err = perSample(rounds); err != nil {
+		return s, err
+	}
+	s.alike, s.unalike = perPod(rounds, alike), perPod(rounds, unalike)
+	return s, nil
+}
+
+func perBinding(rounds int) (summary, error) {
 	var grown []float64
 	for range rounds + 1 {
 		before := heap()
@@ -19,6 +39,47 @@ func measureHeap(rounds int) (summary, error) {
 		runtime.KeepAlive(board)
 	}
 	return summarize(grown[1:]), nil // the first one also pays for what libraries keep
+}
+
+// perSample counts the names of pods in: each answer brings its own.
+func perSample(rounds int) (summary, error) {
+	var grown []float64
+	d, err := set("Pod", podResource, map[string]string{appLabel: alike})
+	if err != nil {
+		return summary{}, err
+	}
+	names := make([]string, crowdSize)
+	for i := range names {
+		names[i] = podOf(crowded, alike, i).Name
+	}
+	for range rounds + 1 {
+		board := newBoard(nobody(), d)
+		before := heap()
+		for range 2 { // what only the first round leaves behind counts too
+			outcome, _, err := outcomeOf(d, names, time.Now())
+			if err != nil {
+				return summary{}, err
+			}
+			board.File([]query.Outcome{outcome})
+		}
+		grown = append(grown, (float64(heap())-float64(before))/crowdSize)
+		runtime.KeepAlive(board)
+	}
+	return summarize(grown[1:]), nil
+}
+
+// perPod does not count what the cache of the API server's objects holds: names and labels.
+func perPod(rounds int, app string) summary {
+	var grown []float64
+	all := crowd(app, crowdSize)[:crowdSize]
+	for range rounds + 1 {
+		before := heap()
+		index := indexOf(all)
+		grown = append(grown, (float64(heap())-float64(before))/crowdSize)
+		runtime.KeepAlive(index)
+	}
+	runtime.KeepAlive(all)
+	return summarize(grown[1:])
 }
 
 // heap is the size of everything that is in use. The second collection takes what the first one has only let go.

@@ -10,14 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
-
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
 // readDeadline is how long one read may take.
@@ -26,7 +25,7 @@ const readDeadline = 10 * time.Second
 // load reads from one server over connections that stay. It does no more than needed, because it shares the machine
 // with the server.
 type load struct {
-	requests [][]byte // in random order
+	requests [][]byte
 	tls      *tls.Config
 	conns    []*conn
 }
@@ -38,14 +37,18 @@ type conn struct {
 	next int
 }
 
-// requests are reads of all definitions, each by the object's name.
-func requests(all []query.Definition, order []int) [][]byte {
-	written := make([][]byte, len(order))
-	for i, n := range order {
-		path := all[n].Claim.Path("v1beta2")
-		written[i] = []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n")
+// requests are reads of paths.
+func requests(paths []string) [][]byte {
+	written := make([][]byte, len(paths))
+	for i, path := range paths {
+		written[i] = request(path, "")
 	}
 	return written
+}
+
+// request is a read of one path, with further headers.
+func request(path, headers string) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n" + headers + "\r\n")
 }
 
 func newLoad(roots *x509.CertPool, requests [][]byte) *load {
@@ -131,12 +134,12 @@ func (c *conn) read(request []byte, body io.Writer) error {
 	return nil
 }
 
-// verify checks what a connection is answered to the first requests, which are reads of the bindings of these numbers.
-func (l *load) verify(c *conn, numbers []int) error {
+// verify checks what a connection is answered to the first requests: the values of objects, by their names.
+func (l *load) verify(c *conn, first int, want func(i int) map[string]float64) error {
 	if err := c.tls.SetDeadline(time.Now().Add(readDeadline)); err != nil {
 		return fmt.Errorf("setting a deadline: %w", err)
 	}
-	for i, n := range numbers {
+	for i := range min(first, len(l.requests)) {
 		var body bytes.Buffer
 		if err := c.read(l.requests[i], &body); err != nil {
 			return err
@@ -145,8 +148,12 @@ func (l *load) verify(c *conn, numbers []int) error {
 		if err := json.Unmarshal(body.Bytes(), &list); err != nil {
 			return fmt.Errorf("what %q was answered: %w", l.requests[i], err)
 		}
-		if len(list.Items) != 1 || list.Items[0].Value.AsApproximateFloat64() != valueOf(n) {
-			return fmt.Errorf("%q was answered %+v, want %v", l.requests[i], list.Items, valueOf(n))
+		got := map[string]float64{}
+		for _, item := range list.Items {
+			got[item.DescribedObject.Name] = item.Value.AsApproximateFloat64()
+		}
+		if len(list.Items) != len(got) || !maps.Equal(got, want(i)) {
+			return fmt.Errorf("%q was answered %d items, %.1000v, want %d, %.1000v", l.requests[i], len(list.Items), got, len(want(i)), want(i))
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ const serveCommand = "serve"
 // plan is how much is measured.
 type plan struct {
 	pairs       int           // rounds in which each server has a window
+	ofSets      int           // the same, for each scene of a set
 	window      time.Duration // of one server in one round
 	connections int
 	rounds      int // of everything inside the process
@@ -28,11 +29,19 @@ type plan struct {
 }
 
 func fullPlan() plan {
-	return plan{pairs: 15, window: 2500 * time.Millisecond, connections: 8, rounds: 5, benchtime: 400 * time.Millisecond, deadline: 10 * time.Minute}
+	return plan{pairs: 15, ofSets: 9, window: 2500 * time.Millisecond, connections: 8, rounds: 5, benchtime: 400 * time.Millisecond, deadline: 30 * time.Minute}
 }
 
 func quickPlan() plan {
-	return plan{pairs: 2, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 3 * time.Minute}
+	return plan{pairs: 2, ofSets: 1, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 3 * time.Minute}
+}
+
+// roundsOf is how many rounds a scene has.
+func (p plan) roundsOf(s scene) int {
+	if s.name == byName {
+		return p.pairs
+	}
+	return p.ofSets
 }
 
 func main() {
@@ -51,15 +60,16 @@ func command(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "only see whether everything works; the numbers mean little")
-	pairs := flags.Int("pairs", fullPlan().pairs, "how many rounds of windows to compare")
+	pairs := flags.Int("pairs", fullPlan().pairs, "how many rounds of windows to compare, of reads by name")
+	ofSets := flags.Int("set-pairs", fullPlan().ofSets, "how many rounds of windows to compare, of each kind of set")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || *pairs < 1 {
+	if flags.NArg() > 0 || *pairs < 1 || *ofSets < 1 {
 		return fmt.Errorf("want no arguments but flags, and at least one round")
 	}
 	p := fullPlan()
-	p.pairs = *pairs
+	p.pairs, p.ofSets = *pairs, *ofSets
 	if *quick {
 		p = quickPlan()
 	}
@@ -72,10 +82,11 @@ func command(ctx context.Context, args []string) error {
 
 // results are everything that was measured.
 type results struct {
-	plan     plan
-	duel     duel
-	parts    []part
-	perEntry summary // bytes of heap
+	plan      plan
+	duels     []duel
+	parts     []part
+	discovery []discovered
+	heap      sizes
 }
 
 // run measures everything, one after the other: nothing that is measured runs beside something else of ours.
@@ -89,14 +100,20 @@ func run(ctx context.Context, p plan, log io.Writer) (results, error) {
 	r := results{plan: p}
 	var err error
 	fmt.Fprintln(log, "measuring the heap")
-	if r.perEntry, err = measureHeap(p.rounds); err != nil {
+	if r.heap, err = measureHeap(p.rounds); err != nil {
 		return r, err
 	}
 	fmt.Fprintln(log, "measuring the parts")
 	if r.parts, err = measureParts(ctx, p.rounds); err != nil {
 		return r, err
 	}
-	fmt.Fprintln(log, "starting the servers")
-	r.duel, err = fight(ctx, p, log)
+	for _, s := range scenes() {
+		d, err := fight(ctx, p, s, log)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", s.title, err)
+		}
+		r.duels = append(r.duels, d)
+	}
+	r.discovery, err = discover(ctx, p, log)
 	return r, err
 }

@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
-	upstream "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
@@ -37,8 +33,12 @@ func measureParts(ctx context.Context, rounds int) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
+	ofSets, err := setBenchmarks()
+	if err != nil {
+		return nil, err
+	}
 	var parts []part
-	for _, b := range s.benchmarks() {
+	for _, b := range append(s.benchmarks(), ofSets...) {
 		var nanos []float64
 		var last testing.BenchmarkResult
 		for range rounds {
@@ -69,15 +69,12 @@ func newSubject() (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := provider.NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
-	s := &subject{board: board, all: all, provider: provider.New(board, clock.RealClock{}, metrics)}
+	s := &subject{board: board, all: all}
 	for _, n := range shuffled() {
 		s.claims = append(s.claims, all[n].Claim)
 	}
-	return s, nil
+	s.provider, err = content{board: board}.newProvider()
+	return s, err
 }
 
 func (s *subject) benchmarks() []benchmark {
@@ -86,12 +83,8 @@ func (s *subject) benchmarks() []benchmark {
 		{"registry read, parallel", parallel(s, s.serve)},
 		{"provider read", sequential(s, s.get)},
 		{"provider read, parallel", parallel(s, s.get)},
-		{"claims for discovery", func(b *testing.B) {
-			for b.Loop() {
-				s.board.Claims()
-			}
-		}},
-		{"metrics for discovery", func(b *testing.B) {
+		{fmt.Sprintf("metrics for discovery, %d bindings of 8 names", entries), func(b *testing.B) {
+			b.ReportAllocs()
 			for b.Loop() {
 				s.provider.ListAllMetrics()
 			}
@@ -100,20 +93,68 @@ func (s *subject) benchmarks() []benchmark {
 	}
 }
 
+// setBenchmarks are reads of sets, and what else happens to the largest.
+func setBenchmarks() ([]benchmark, error) {
+	var all []benchmark
+	for _, s := range append(scenes()[1:], scene{
+		title: fmt.Sprintf("%d pods of a StatefulSet", crowdSize), items: crowdSize, fill: func() (content, error) { return podSet(unalike, crowdSize) },
+	}) {
+		c, err := s.fill()
+		if err != nil {
+			return nil, err
+		}
+		p, err := c.newProvider()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, benchmark{"provider read of " + s.title, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if list, err := c.readSet(p); err != nil || len(list.Items) != s.items {
+					b.Fatalf("a read gave %v, %v", list, err)
+				}
+			}
+		}})
+	}
+	d, err := set("Pod", podResource, map[string]string{appLabel: alike})
+	if err != nil {
+		return nil, err
+	}
+	index := objects.NewIndex(indexOf(crowd(alike, crowdSize)))
+	names, board := index.Select(podResource, crowded, d.Selector), newBoard(index, d)
+	return append(all,
+		benchmark{fmt.Sprintf("filing the outcome of %d pods", crowdSize), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				outcome, _, err := outcomeOf(d, names, time.Now())
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				board.File([]query.Outcome{outcome})
+			}
+		}},
+		benchmark{fmt.Sprintf("status of a binding of %d pods", crowdSize), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if standing, _ := board.Standing(d.Binding); standing.Fresh != crowdSize {
+					b.Fatalf("%d of %d are fresh", standing.Fresh, standing.Matched)
+				}
+			}
+		}},
+	), nil
+}
+
 // serve reads one claim from the registry.
 func (s *subject) serve(claim metric.Claim) bool {
-	_, sample, failure, known := s.board.Serve(claim)
+	_, sample, failure, known := s.board.Serve(claim, nil)
 	return known && failure == nil && sample != nil
 }
 
-// get reads one claim as the serving library does.
+// get reads one claim from the provider.
 func (s *subject) get(claim metric.Claim) bool {
-	name := types.NamespacedName{Namespace: claim.Namespace, Name: claim.Object}
-	if claim.RootScoped() {
-		name.Namespace = ""
-	}
-	info := upstream.CustomMetricInfo{GroupResource: claim.Resource, Metric: claim.Metric, Namespaced: !claim.RootScoped()}
-	value, err := s.provider.GetMetricByName(context.Background(), name, info, labels.Everything())
+	value, err := get(s.provider, claim)
 	return err == nil && value != nil
 }
 
@@ -122,7 +163,7 @@ func (s *subject) file(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		round := outcomes(s.all, clock.RealClock{}.Now())
+		round := outcomes(s.all, time.Now())
 		b.StartTimer()
 		s.board.File(round)
 	}

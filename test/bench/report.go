@@ -32,26 +32,14 @@ func collected() row {
 func (r results) print(out io.Writer) error {
 	var b strings.Builder
 	p := r.plan
-	fmt.Fprintf(&b, "%s %s/%s, GOMAXPROCS %d. %d bindings in %d namespaces, 20 shapes, all with a fresh sample.\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), entries, namespaces)
+	fmt.Fprintf(&b, "%s %s/%s, GOMAXPROCS %d. All samples are fresh.\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	fmt.Fprintf(&b, "### Reads through the serving library, without authorization\n\n"+
-		"%d rounds of one window of %s each, in turns. %d HTTPS connections over loopback that stay, reads of objects by name in "+
-		"random order; the load runs on the same processors. Values are medians of the windows, ratios are taken within a round. "+
-		"The full no-op holds the same registry in memory and never looks at it: the smaller a heap, the more often it is collected.\n\n",
-		p.pairs, p.window, p.connections)
-	b.WriteString("| | registry | no-op | full no-op |\n| --- | ---: | ---: | ---: |\n")
-	for _, row := range append(rows(), collected()) {
-		mine, plain, _ := r.duel.compare(noop, row.value)
-		_, full, _ := r.duel.compare(noopFull, row.value)
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", row.name, row.show(mine.median), row.show(plain.median), row.show(full.median))
-	}
-	b.WriteString("\n| registry beside | | ratio (median) | middle half | range |\n| --- | --- | ---: | ---: | ---: |\n")
-	for _, other := range []struct{ kind, name string }{{noop, "no-op"}, {noopFull, "full no-op"}} {
-		for _, row := range rows() {
-			_, _, ratio := r.duel.compare(other.kind, row.value)
-			fmt.Fprintf(&b, "| %s | %s | %.3f | %.3f to %.3f | %.3f to %.3f |\n", other.name, row.name,
-				ratio.median, ratio.lowerQuartile, ratio.upperQuartile, ratio.smallest, ratio.largest)
-		}
+		"Rounds of one window of %s for each server, in turns. %d HTTPS connections over loopback that stay; the load runs on the same "+
+		"processors. Values are medians of the windows, ratios are taken within a round. A no-op answers what ours answers and looks "+
+		"nothing up. The full no-op holds the same registry in memory and never looks at it: the smaller a heap, the more often it is "+
+		"collected.\n", p.window, p.connections)
+	for _, d := range r.duels {
+		d.print(&b)
 	}
 	fmt.Fprintf(&b, "\n### Inside the process\n\nMedian of %d rounds of %s.\n\n", p.rounds, p.benchtime)
 	b.WriteString("| operation | time | range | memory | allocations |\n| --- | ---: | ---: | ---: | ---: |\n")
@@ -59,12 +47,58 @@ func (r results) print(out io.Writer) error {
 		fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %d |\n", part.name, nanos(part.nanos.median), nanos(part.nanos.smallest), nanos(part.nanos.largest),
 			bytesOf(float64(part.bytes)), part.allocations)
 	}
-	fmt.Fprintf(&b, "\n### Memory\n\n| | median of %d | range |\n| --- | ---: | ---: |\n| heap of the registry per binding | %.0f B | %.0f to %.0f B |\n",
-		p.rounds, r.perEntry.median, r.perEntry.smallest, r.perEntry.largest)
+	fmt.Fprintf(&b, "\n### Discovery\n\n%d bindings in each API. One connection, nothing beside it.\n\n", entries)
+	b.WriteString("| API | names | size | compressed | time | CPU |\n| --- | --- | ---: | ---: | ---: | ---: |\n")
+	for _, d := range r.discovery {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", d.metrics, d.title, bytesOf(float64(d.size)), bytesOf(float64(d.transferred)),
+			nanos(float64(d.elapsed)), nanos(float64(d.cpu)))
+	}
+	fmt.Fprintf(&b, "\n### Memory\n\n| | median of %d | range |\n| --- | ---: | ---: |\n", p.rounds)
+	for _, row := range r.heap.rows() {
+		fmt.Fprintf(&b, "| %s | %.0f B | %.0f to %.0f B |\n", row.name, row.size.median, row.size.smallest, row.size.largest)
+	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil
+}
+
+// heapRow is one size and what has it.
+type heapRow struct {
+	name string
+	size summary
+}
+
+func (s sizes) rows() []heapRow {
+	return []heapRow{
+		{"registry, per binding", s.binding},
+		{fmt.Sprintf("registry, per pod of a set of %d", crowdSize), s.sample},
+		{"index of pods, per pod of a Deployment", s.alike},
+		{"index of pods, per pod of a StatefulSet", s.unalike},
+	}
+}
+
+// print writes the tables of one scene.
+func (d duel) print(b *strings.Builder) {
+	what := fmt.Sprintf("One answer has %d items", d.scene.items)
+	if d.scene.name == byName {
+		what = fmt.Sprintf("%d bindings in %d namespaces, 20 shapes, in random order", entries, namespaces)
+	}
+	fmt.Fprintf(b, "\n#### Reads of %s\n\n%s. %d rounds.\n\n", d.scene.title, what, d.rounds)
+	b.WriteString("| | registry | no-op | full no-op |\n| --- | ---: | ---: | ---: |\n")
+	for _, row := range append(rows(), collected()) {
+		mine, plain, _ := d.compare(noop, row.value)
+		_, full, _ := d.compare(noopFull, row.value)
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", row.name, row.show(mine.median), row.show(plain.median), row.show(full.median))
+	}
+	b.WriteString("\n| registry beside | | ratio (median) | middle half | range |\n| --- | --- | ---: | ---: | ---: |\n")
+	for _, other := range []struct{ kind, name string }{{noop, "no-op"}, {noopFull, "full no-op"}} {
+		for _, row := range rows() {
+			_, _, ratio := d.compare(other.kind, row.value)
+			fmt.Fprintf(b, "| %s | %s | %.3f | %.3f to %.3f | %.3f to %.3f |\n", other.name, row.name,
+				ratio.median, ratio.lowerQuartile, ratio.upperQuartile, ratio.smallest, ratio.largest)
+		}
+	}
 }
 
 // nanos shows a number of nanoseconds.

@@ -9,18 +9,17 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
-	"k8s.io/utils/clock"
 	upstream "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
@@ -46,23 +45,28 @@ type usage struct {
 	Collections uint32
 }
 
-// serve runs one API server until its input ends. Each line of input is answered by a line with the usage so far.
+// serve runs one API server of a scene until its input ends. Each line of input is answered by a line with the usage so far.
 func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet(serveCommand, flag.ContinueOnError)
+	sceneName := flags.String("scene", byName, "what is served")
 	kind := flags.String("provider", ours, strings.Join(kinds(), ", "))
 	port := flags.Int("port", 0, "port on the loopback address")
 	certificates := flags.String("certificates", "", "folder of the serving certificate")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	served, err := newProvider(*kind)
+	of, err := sceneOf(*sceneName)
+	if err != nil {
+		return err
+	}
+	custom, external, err := newProviders(of, *kind)
 	if err != nil {
 		return err
 	}
 	server := serving.New(serving.Config{
 		Name: "bench", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: *port, CertDir: *certificates,
 		REST: &rest.Config{Host: "https://127.0.0.1:1"}, Insecure: true, // nobody is asked
-	}, served, nil)
+	}, custom, external)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -95,32 +99,37 @@ func reportUsage(in io.Reader, out io.Writer) error {
 	return nil
 }
 
-func newProvider(kind string) (upstream.CustomMetricsProvider, error) {
-	if kind == noop {
-		return idle{answer: constant()}, nil
+// newProviders are what a server answers from. Those that do nothing have no external metrics.
+func newProviders(of scene, kind string) (upstream.CustomMetricsProvider, upstream.ExternalMetricsProvider, error) {
+	if !slices.Contains(kinds(), kind) {
+		return nil, nil, fmt.Errorf("no provider %q", kind)
 	}
-	board, _, err := filled()
+	c, err := of.fill()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	switch kind {
-	case noopFull:
-		return idle{answer: constant(), held: board}, nil
-	case ours:
-		metrics, err := provider.NewMetrics(prometheus.NewRegistry())
-		if err != nil {
-			return nil, err
+	c.want = nil // for its size
+	p, err := c.newProvider()
+	if err != nil || kind == ours {
+		return p, p, err
+	}
+	nothing := idle{answer: constant()}
+	if of.items > 1 {
+		if nothing.list, err = c.readSet(p); err != nil {
+			return nil, nil, err
 		}
-		return provider.New(board, clock.RealClock{}, metrics), nil
-	default:
-		return nil, fmt.Errorf("no provider %q", kind)
 	}
+	if kind == noopFull {
+		nothing.held = c.board
+	}
+	return nothing, nil, nil
 }
 
-// idle answers every read with the same value and looks nothing up.
+// idle answers every read with the same value, or with the same list as ours, and looks nothing up.
 type idle struct {
 	answer *custom_metrics.MetricValue
-	held   any // for its size
+	list   *custom_metrics.MetricValueList // nil in a scene without sets
+	held   any                             // for its size
 }
 
 func (p idle) GetMetricByName(context.Context, types.NamespacedName, upstream.CustomMetricInfo, labels.Selector) (*custom_metrics.MetricValue, error) {
@@ -128,7 +137,7 @@ func (p idle) GetMetricByName(context.Context, types.NamespacedName, upstream.Cu
 }
 
 func (p idle) GetMetricBySelector(context.Context, string, labels.Selector, upstream.CustomMetricInfo, labels.Selector) (*custom_metrics.MetricValueList, error) {
-	return &custom_metrics.MetricValueList{}, nil
+	return &custom_metrics.MetricValueList{Items: p.list.Items}, nil // the library writes to the list, not to its items
 }
 
 func (p idle) ListAllMetrics() []upstream.CustomMetricInfo {

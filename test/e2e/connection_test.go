@@ -53,7 +53,7 @@ func TestToken(t *testing.T) {
 	secret.ResourceVersion, secret.UID = "", ""
 	secret.StringData = map[string]string{"token": token}
 	c.create(secret)
-	c.eventuallyValue(5*time.Second, c.servicePath("web"), 10)
+	c.eventuallyValue(15*time.Second, c.servicePath("web"), 10)
 }
 
 // TestKindsOfTargets binds what is no Service: other workloads by their labels, and any kind by where.
@@ -74,12 +74,12 @@ func TestKindsOfTargets(t *testing.T) {
 		"namespace":  {v1alpha1.Target{APIVersion: "v1", Kind: "Namespace"}, nil, v1alpha1.GroupSum, "metrics/", 100},
 	} {
 		c.bind(name, func(s *v1alpha1.SysdigMetricBindingSpec) {
-			s.Target, s.Source.Metric.Where, s.Source.Metric.GroupAggregation = test.target, test.where, test.group
+			s.Target, s.Source.Metric.Where, s.Source.Metric.GroupAggregation = &test.target, test.where, test.group
 		})
 		c.eventuallyValue(20*time.Second, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/kinds/"+test.path+metricName, test.value)
 	}
 	c.bind("unknown", func(s *v1alpha1.SysdigMetricBindingSpec) {
-		s.Target, s.Source.Metric.Where = v1alpha1.Target{APIVersion: "example.com/v1", Kind: "Rocket", Name: "web"}, where
+		s.Target, s.Source.Metric.Where = &v1alpha1.Target{APIVersion: "example.com/v1", Kind: "Rocket", Name: "web"}, where
 	})
 	c.eventuallyReady(10*time.Second, "unknown", "Rejected")
 }

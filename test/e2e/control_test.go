@@ -21,12 +21,12 @@ import (
 )
 
 // TestControlWithZeroes is the control run of TestFailuresHoldReplicas: the same failure, served as 0, makes the replicas
-// fall. It has a control plane of its own.
+// fall. It is that of TestNegativeExternal, too: the HPA takes a negative sum for an overflow. It has a control plane of its
+// own.
 func TestControlWithZeroes(t *testing.T) {
 	t.Parallel()
 	s, err := stage.Start(t.Context(), stage.Options{
 		Cluster:    cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second},
-		Config:     "overlays/custom-only",
 		NoOperator: true,
 	})
 	if err != nil {
@@ -39,10 +39,13 @@ func TestControlWithZeroes(t *testing.T) {
 	serveZeroes(t, c, "web")
 	c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
 	c.scale("web", 2, 10, "100")
+	c.deployIdle("workers", 4)
+	c.autoscale("workers", 1, 10, behavior(0, 0), externalMetric("negative", average("30"), nil))
 	c.alwaysReplicas(15*time.Second, "web", 5, 5)
 
 	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: http.StatusInternalServerError})
 	c.eventuallyReplicas(2*time.Minute, "web", 2, 2)
+	c.eventuallyReplicas(time.Minute, "workers", 10, 10)
 }
 
 // serveZeroes runs the program in zeroes where the operator should be. It is built without the race detector: the serving
@@ -77,7 +80,7 @@ func certify(t *testing.T, c *scene) (dir string) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"} {
+	for _, name := range []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"} {
 		var service apiregistrationv1.APIService
 		if err := c.stage.Client.Get(t.Context(), client.ObjectKey{Name: name}, &service); err != nil {
 			t.Fatal(err)

@@ -31,6 +31,8 @@ func TestWords(t *testing.T) {
 	c.eventuallyValue(time.Minute, c.servicePath("web"), 50)
 	c.eventuallyReady(time.Minute, "broken", "Rejected")
 	c.eventually(time.Minute, "the shown value", c.shown("web", "50"))
+	c.exactlyOneEvent("web", v1alpha1.ReasonServing)
+	c.exactlyOneEvent("broken", "Rejected")
 
 	for file, args := range map[string][]string{
 		"get.golden":             {"get", "smb", "-n", "words"},

@@ -6,18 +6,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
@@ -34,6 +37,8 @@ const (
 	metricName = "net.http.request.count"
 	// history is how far back the points of a scene reach: longer than any window in use.
 	history = 3 * time.Minute
+	// already is the deadline for what holds without waiting, on a busy machine.
+	already = 5 * time.Second
 )
 
 // scene is a namespace with a Sysdig and a connection of its own.
@@ -55,28 +60,64 @@ type workload struct {
 
 func (w *workload) setRPS(rps float64) { w.rps.Store(math.Float64bits(rps)) }
 
-// newScene makes a namespace, a stand-in for Sysdig over TLS and a connection to it, all of the same name.
+// newScene makes a namespace, a stand-in for Sysdig over TLS and a connection to it. Those of the connection "default" are
+// the same for all scenes.
 func newScene(t *testing.T, s *stage.Stage, namespace, connection string) *scene {
 	t.Helper()
 	c := &scene{t: t, stage: s, namespace: namespace, name: connection}
-	c.sysdig = sysdigtest.New(sysdigtest.Options{Clock: clock.RealClock{}, Tokens: []string{token}, Lag: time.Second})
-	if err := c.sysdig.StartTLS(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.sysdig.Close)
-	c.load = sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, time.Now().Add(-history), sysdigtest.Workload{
-		Cluster: "e2e", Namespace: "kube-system", Kind: "daemonset", Name: "heart",
-		Pods: func() []string { return []string{"heart-0"} }, RPS: func() float64 { return 0 },
-	})
-	go func() { _ = c.load.Run(t.Context()) }()
 	if namespace != "default" {
 		c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	}
-	// The newline is the tutorial's: echo … | base64.
-	if err := s.Connect(t.Context(), connection, "e2e", c.sysdig.URL, c.sysdig.CABundle(), token+"\n"); err != nil {
+	b := &defaultBackend
+	if connection != "default" {
+		b = &backend{}
+		t.Cleanup(b.close)
+	}
+	if err := b.open(s, connection); err != nil {
 		t.Fatal(err)
 	}
+	c.sysdig, c.load = b.sysdig, b.load
 	return c
+}
+
+// defaultBackend is behind the connection "default", which the samples and the pages of the documentation name. It lives
+// as long as the stage.
+var defaultBackend backend
+
+// backend is a stand-in for Sysdig with a load.
+type backend struct {
+	once   sync.Once
+	err    error
+	sysdig *sysdigtest.Server
+	load   *sysdigtest.Load
+	stop   context.CancelFunc
+}
+
+// open starts the stand-in over TLS and makes a connection to it, once.
+func (b *backend) open(s *stage.Stage, connection string) error {
+	b.once.Do(func() {
+		b.sysdig = sysdigtest.New(sysdigtest.Options{Clock: clock.RealClock{}, Tokens: []string{token}, Lag: time.Second})
+		if b.err = b.sysdig.StartTLS(); b.err != nil {
+			return
+		}
+		b.load = sysdigtest.NewLoad(b.sysdig.Store(), clock.RealClock{}, time.Now().Add(-history), sysdigtest.Workload{
+			Cluster: "e2e", Namespace: "kube-system", Kind: "daemonset", Name: "heart",
+			Pods: func() []string { return []string{"heart-0"} }, RPS: func() float64 { return 0 },
+		})
+		var ctx context.Context
+		ctx, b.stop = context.WithCancel(context.Background())
+		go func() { _ = b.load.Run(ctx) }()
+		// The newline is the tutorial's: echo … | base64.
+		b.err = s.Connect(ctx, connection, "e2e", b.sysdig.URL, b.sysdig.CABundle(), token+"\n")
+	})
+	return b.err
+}
+
+func (b *backend) close() {
+	if b.stop != nil {
+		b.stop()
+	}
+	b.sysdig.Close()
 }
 
 func (c *scene) create(o client.Object) {
@@ -86,27 +127,50 @@ func (c *scene) create(o client.Object) {
 	}
 }
 
+// applyText applies manifests as they are; those without a namespace go into the scene's.
+func (c *scene) applyText(manifests string) {
+	c.t.Helper()
+	apply := exec.CommandContext(c.t.Context(), c.stage.Cluster.KubectlPath(), "apply", "--server-side", "-n", c.namespace, "-f", "-")
+	apply.Env = append(os.Environ(), "KUBECONFIG="+c.stage.Cluster.AdminKubeconfig())
+	apply.Stdin = strings.NewReader(manifests)
+	if output, err := apply.CombinedOutput(); err != nil {
+		c.t.Fatalf("%v\n%s", err, output)
+	}
+}
+
 // attach gives a workload to the load: its ready pods share what it is told, as if they always had.
 func (c *scene) attach(name string, replicas int, rps float64) *workload {
 	c.t.Helper()
-	c.eventually(30*time.Second, "pods of "+name, func(context.Context) error {
-		if got := len(c.readyPods(name)); got != replicas {
-			return fmt.Errorf("%d are ready, want %d", got, replicas)
-		}
-		return nil
-	})
+	return c.attachMethods(name, replicas, rps, nil)
+}
+
+// attachMethods is attach with requests of several HTTP methods, each with its share.
+func (c *scene) attachMethods(name string, replicas int, rps float64, methods map[string]float64) *workload {
+	c.t.Helper()
+	c.eventuallyPods(name, replicas)
 	w := &workload{name: name}
 	w.setRPS(rps)
 	load := sysdigtest.Workload{
 		Cluster: "e2e", Namespace: c.namespace, Kind: "deployment", Name: name,
 		Pods:   func() []string { return c.readyPods(name) },
 		RPS:    func() float64 { return math.Float64frombits(w.rps.Load()) },
-		Silent: w.silent.Load,
+		Silent: w.silent.Load, Methods: methods,
 	}
+	c.load.Add(load) // first, so that no point is missing between what was and what will be
 	now := time.Now()
 	sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, now.Add(-history), load).Step(now)
-	c.load.Add(load)
 	return w
+}
+
+// eventuallyPods waits for ready pods.
+func (c *scene) eventuallyPods(app string, pods int) {
+	c.t.Helper()
+	c.eventually(30*time.Second, "pods of "+app, func(context.Context) error {
+		if got := len(c.readyPods(app)); got != pods {
+			return fmt.Errorf("%d are ready, want %d", got, pods)
+		}
+		return nil
+	})
 }
 
 func (c *scene) readyPods(app string) []string {
@@ -126,8 +190,24 @@ func (c *scene) readyPods(app string) []string {
 	return names
 }
 
+// feed adds series of the test's own to the load, as if they had always been.
+func (c *scene) feed(points func() []sysdigtest.Point) {
+	c.load.AddSource(points)
+	now := time.Now()
+	past := sysdigtest.NewLoad(c.sysdig.Store(), clock.RealClock{}, now.Add(-history))
+	past.AddSource(points)
+	past.Step(now)
+}
+
 // deploy makes a Deployment and a Service of the same name and gives them load.
 func (c *scene) deploy(name string, replicas int32, rps float64) *workload {
+	c.t.Helper()
+	c.deployIdle(name, replicas)
+	return c.attach(name, int(replicas), rps)
+}
+
+// deployIdle makes a Deployment and a Service of the same name.
+func (c *scene) deployIdle(name string, replicas int32) {
 	c.t.Helper()
 	selector := map[string]string{"app": name}
 	c.create(&appsv1.Deployment{
@@ -144,17 +224,23 @@ func (c *scene) deploy(name string, replicas int32, rps float64) *workload {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
 		Spec:       corev1.ServiceSpec{Selector: selector, Ports: []corev1.ServicePort{{Port: 80}}},
 	})
-	return c.attach(name, int(replicas), rps)
 }
 
 // bind makes a binding for a Service of the same name; change may edit it before.
 func (c *scene) bind(name string, change func(*v1alpha1.SysdigMetricBindingSpec)) *v1alpha1.SysdigMetricBinding {
 	c.t.Helper()
+	b := c.binding(name, change)
+	c.create(b)
+	return b
+}
+
+// binding is what bind makes.
+func (c *scene) binding(name string, change func(*v1alpha1.SysdigMetricBindingSpec)) *v1alpha1.SysdigMetricBinding {
 	b := &v1alpha1.SysdigMetricBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
 		Spec: v1alpha1.SysdigMetricBindingSpec{
 			ConnectionRef: v1alpha1.ConnectionReference{Name: c.name},
-			Target:        v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: name},
+			Target:        &v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: name},
 			MetricName:    metricName,
 			MaxAge:        metav1.Duration{Duration: 35 * time.Second},
 			Source: v1alpha1.Source{Metric: &v1alpha1.MetricSource{
@@ -166,29 +252,13 @@ func (c *scene) bind(name string, change func(*v1alpha1.SysdigMetricBindingSpec)
 	if change != nil {
 		change(&b.Spec)
 	}
-	c.create(b)
 	return b
 }
 
 // scale makes an HPA for a Deployment on the metric of the Service of the same name.
 func (c *scene) scale(name string, lowest, highest int32, target string) {
 	c.t.Helper()
-	value := resource.MustParse(target)
-	c.create(&autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
-			MinReplicas:    &lowest, MaxReplicas: highest,
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.ObjectMetricSourceType,
-				Object: &autoscalingv2.ObjectMetricSource{
-					DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: name},
-					Metric:          autoscalingv2.MetricIdentifier{Name: metricName},
-					Target:          autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: &value},
-				},
-			}},
-		},
-	})
+	c.autoscale(name, lowest, highest, nil, objectMetric(name, metricName, value(target), nil))
 }
 
 // replicas is what the Deployment is told to have.
@@ -250,35 +320,110 @@ func (c *scene) alwaysReplicas(during time.Duration, name string, lowest, highes
 	})
 }
 
-// read reads a metric the way kubectl get --raw does.
-func (c *scene) read(ctx context.Context, path string) (custommetrics.MetricValue, error) {
+// raw reads a path the way kubectl get --raw does.
+func (c *scene) raw(ctx context.Context, path string) ([]byte, error) {
 	clientset, err := kubernetes.NewForConfig(c.stage.Cluster.AdminConfig())
 	if err != nil {
-		return custommetrics.MetricValue{}, err
+		return nil, err
 	}
-	raw, err := clientset.RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	raw, err := clientset.RESTClient().Get().RequestURI(path).DoRaw(ctx)
 	if err != nil {
-		return custommetrics.MetricValue{}, fmt.Errorf("%w: %s", err, raw)
+		return nil, fmt.Errorf("%w: %s", err, raw)
 	}
-	var list struct {
-		Items []struct {
-			custommetrics.MetricValue
-			Window *int64 `json:"window"` // what v1beta1 calls windowSeconds
-		} `json:"items"`
+	return raw, nil
+}
+
+// item is a value of either API, in any version.
+type item struct {
+	custommetrics.MetricValue
+	Window       *int64            `json:"window"` // what v1beta1 calls windowSeconds
+	MetricLabels map[string]string `json:"metricLabels"`
+}
+
+// number is the item's value.
+func (i item) number() float64 { return float64(i.Value.MilliValue()) / 1000 }
+
+// items reads all values of an answer.
+func (c *scene) items(ctx context.Context, path string) ([]item, error) {
+	raw, err := c.raw(ctx, path)
+	if err != nil {
+		return nil, err
 	}
+	var list struct{ Items []item }
 	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// read reads one value.
+func (c *scene) read(ctx context.Context, path string) (custommetrics.MetricValue, error) {
+	items, err := c.items(ctx, path)
+	if err != nil {
 		return custommetrics.MetricValue{}, err
 	}
-	if len(list.Items) != 1 {
-		return custommetrics.MetricValue{}, fmt.Errorf("%d items in %s", len(list.Items), raw)
+	if len(items) != 1 {
+		return custommetrics.MetricValue{}, fmt.Errorf("%d items: %+v", len(items), items)
 	}
-	value := list.Items[0].MetricValue
-	value.WindowSeconds = cmp.Or(value.WindowSeconds, list.Items[0].Window)
+	value := items[0].MetricValue
+	value.WindowSeconds = cmp.Or(value.WindowSeconds, items[0].Window)
 	return value, nil
 }
 
+// eventuallyObjects waits until a list has exactly these objects with these values.
+func (c *scene) eventuallyObjects(deadline time.Duration, path string, want map[string]float64) {
+	c.t.Helper()
+	c.eventuallyNumbers(deadline, path, want, func(i item) string { return i.DescribedObject.Name })
+}
+
+// eventuallySeries waits until an external metric has exactly these items, by the value of a label.
+func (c *scene) eventuallySeries(deadline time.Duration, path, label string, want map[string]float64) {
+	c.t.Helper()
+	c.eventuallyNumbers(deadline, path, want, func(i item) string { return i.MetricLabels[label] })
+}
+
+func (c *scene) eventuallyNumbers(deadline time.Duration, path string, want map[string]float64, name func(item) string) {
+	c.t.Helper()
+	c.eventually(deadline, path, func(ctx context.Context) error {
+		items, err := c.items(ctx, path)
+		if err != nil {
+			return err
+		}
+		got := map[string]float64{}
+		for _, i := range items {
+			got[name(i)] = math.Round(i.number()*100) / 100
+		}
+		if len(items) != len(want) || !maps.Equal(got, want) {
+			return fmt.Errorf("got %v, want %v", got, want)
+		}
+		return nil
+	})
+}
+
+// eventuallyGone waits for a 404.
+func (c *scene) eventuallyGone(deadline time.Duration, path string) {
+	c.t.Helper()
+	c.eventually(deadline, path, func(ctx context.Context) error {
+		raw, err := c.raw(ctx, path)
+		if err == nil {
+			return fmt.Errorf("still %s", raw)
+		}
+		return notFound(err)
+	})
+}
+
+// custom is the path of a custom metric of the scene's namespace: objects are RESOURCE/NAME or RESOURCE/*.
+func (c *scene) custom(objects, metric string) string {
+	return "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + c.namespace + "/" + objects + "/" + metric
+}
+
+// external is the path of an external metric of the scene's namespace.
+func (c *scene) external(metric string) string {
+	return "/apis/external.metrics.k8s.io/v1beta1/namespaces/" + c.namespace + "/" + metric
+}
+
 func (c *scene) servicePath(name string) string {
-	return "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + c.namespace + "/services/" + name + "/" + metricName
+	return c.custom("services/"+name, metricName)
 }
 
 // eventuallyServed waits for a value and returns it.
@@ -300,7 +445,7 @@ func (c *scene) eventuallyValue(deadline time.Duration, path string, want float6
 		if err != nil {
 			return err
 		}
-		if got := float64(value.Value.MilliValue()) / 1000; math.Abs(got-want) > 0.001 {
+		if got := float64(value.Value.MilliValue()) / 1000; math.Abs(got-want) > 0.0015 { // a sum of floats, rounded away from 0
 			return fmt.Errorf("got %v, want %v", got, want)
 		}
 		return nil

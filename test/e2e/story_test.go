@@ -1,12 +1,9 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,12 +40,7 @@ func applySamples(t *testing.T, c *scene) {
 		t.Fatal(err)
 	}
 	samples = strings.NewReplacer("window: 1m", "window: 30s", "periodSeconds: 60", "periodSeconds: 30").Replace(samples)
-	apply := exec.CommandContext(t.Context(), c.stage.Cluster.KubectlPath(), "apply", "--server-side", "-f", "-")
-	apply.Env = append(os.Environ(), "KUBECONFIG="+c.stage.Cluster.AdminKubeconfig())
-	apply.Stdin = bytes.NewBufferString(samples)
-	if output, err := apply.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
+	c.applyText(samples)
 }
 
 // settled is met when the replicas have been within bounds for a while.

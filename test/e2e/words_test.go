@@ -68,3 +68,17 @@ func (c *scene) shown(name, value string) func(context.Context) error {
 		return nil
 	}
 }
+
+// objects waits until a status shows how many objects have a value.
+func (c *scene) objects(name, want string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var b v1alpha1.SysdigMetricBinding
+		if err := c.stage.Client.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &b); err != nil {
+			return err
+		}
+		if b.Status.Objects != want {
+			return fmt.Errorf("it shows %q objects, want %s", b.Status.Objects, want)
+		}
+		return nil
+	}
+}

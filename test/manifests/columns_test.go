@@ -2,6 +2,7 @@ package manifests_test
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"testing"
 	"time"
@@ -12,19 +13,31 @@ import (
 )
 
 func TestColumnsOfBindings(t *testing.T) {
-	served := parse(t, rightBinding)
-	served.SetName("served")
-	keep(t, objects.Resource(bindings).Namespace("default"), served, `
-metricName: net.http.request.count
-target: Service/web
-observed: {value: 12500m, time: "`+time.Now().Add(-10*time.Minute).UTC().Format(time.RFC3339)+`"}
+	const serving = `
 conditions:
 - {type: Accepted, status: "True", reason: Accepted, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
 - {type: Ready, status: "True", reason: Serving, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
-`)
+`
+	observed := time.Now().Add(-10 * time.Minute).UTC().Format(time.RFC3339)
+	resource := objects.Resource(bindings).Namespace("default")
+	for _, row := range []struct{ name, change, status string }{
+		{"a-service", `{}`, `{metricName: net.http.request.count, target: Service/web, observed: {value: 12500m, time: "` + observed + `"}}`},
+		{"b-pods", selecting("Pod", `{matchLabels: {app: web}}`), `{metricName: b-pods, target: "Pod[app=web]", objects: 4/5, observed: {value: "7", time: "` + observed + `"}}`},
+		{"c-services", selecting("Service", `{}`), `{metricName: c-services, target: "Service[]", objects: 0/0}`},
+		{"d-external", `{target: null}`, `{metricName: d-external, target: external, observed: {value: "30", time: "` + observed + `"}}`},
+	} {
+		object := changed(t, rightBinding, row.change)
+		object.SetName(row.name)
+		status := parse(t, serving)
+		maps.Copy(status.Object, parse(t, row.status).Object)
+		keep(t, resource, object, status)
+	}
 	match(t, kubectl(t, "get", "smb", "-n", "default"), `
-NAME +METRIC +TARGET +VALUE +OBSERVED +READY +REASON +AGE
-served +net[.]http[.]request[.]count +Service/web +12500m +10m +True +Serving +[0-9]+s
+NAME +METRIC +TARGET +VALUE +OBJECTS +OBSERVED +READY +REASON +AGE
+a-service +net[.]http[.]request[.]count +Service/web +12500m +10m +True +Serving +[0-9]+s
+b-pods +b-pods +Pod[[]app=web[]] +7 +4/5 +10m +True +Serving +[0-9]+s
+c-services +c-services +Service[[][]] +0/0 +True +Serving +[0-9]+s
+d-external +d-external +external +30 +10m +True +Serving +[0-9]+s
 `)
 }
 
@@ -32,14 +45,14 @@ func TestColumnsOfConnections(t *testing.T) {
 	resource := objects.Resource(connections)
 	region := parse(t, rightConnection)
 	region.SetName("a-region")
-	keep(t, resource, region, `
+	keep(t, resource, region, parse(t, `
 conditions:
 - {type: Accepted, status: "True", reason: Accepted, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
 - {type: Ready, status: "False", reason: Unauthorized, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
-`)
+`))
 	address := changed(t, rightConnection, url("https://sysdig.example.com"))
 	address.SetName("b-url")
-	keep(t, resource, address, `observedGeneration: 1`)
+	keep(t, resource, address, parse(t, `observedGeneration: 1`))
 	match(t, kubectl(t, "get", "sconn"), `
 NAME +REGION +URL +CLUSTER +INTERVAL +READY +REASON +AGE
 a-region +us2 +my-cluster +30s +False +Unauthorized +[0-9]+s
@@ -47,8 +60,8 @@ b-url +https://sysdig[.]example[.]com +my-cluster +30s +[0-9]+s
 `)
 }
 
-// keep stores an object with a status, as YAML, until the test's end.
-func keep(t *testing.T, resource dynamic.ResourceInterface, object *unstructured.Unstructured, status string) {
+// keep stores an object with a status until the test's end.
+func keep(t *testing.T, resource dynamic.ResourceInterface, object, status *unstructured.Unstructured) {
 	t.Helper()
 	stored, err := resource.Create(t.Context(), object, metav1.CreateOptions{})
 	if err != nil {
@@ -60,7 +73,7 @@ func keep(t *testing.T, resource dynamic.ResourceInterface, object *unstructured
 			t.Error(err)
 		}
 	})
-	stored.Object["status"] = parse(t, status).Object
+	stored.Object["status"] = status.Object
 	if _, err := resource.UpdateStatus(t.Context(), stored, metav1.UpdateOptions{FieldValidation: metav1.FieldValidationStrict}); err != nil {
 		t.Fatal(err)
 	}

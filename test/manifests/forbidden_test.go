@@ -97,5 +97,6 @@ func TestTheOperatorMayNot(t *testing.T) {
 		{name: "write webhooks", verbs: writes, group: "admissionregistration.k8s.io", resources: "validatingwebhookconfigurations mutatingwebhookconfigurations"},
 		{name: "remove events", verbs: "update delete deletecollection", group: "events.k8s.io", resources: "events", namespace: "default"},
 		{name: "read metrics through the API server", verbs: reads, group: custom, resources: "services/requests metrics/requests", namespace: "default"},
+		{name: "read external metrics through the API server", verbs: reads, group: external, resources: "queue-depth", namespace: "default"},
 	})
 }

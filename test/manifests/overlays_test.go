@@ -128,7 +128,7 @@ func TestEachFolderBringsWhatItServes(t *testing.T) {
 					t.Errorf("it is %+v", s)
 				}
 				// Beside a v1beta1 of somebody else, HPAs must not ask our v1beta2.
-				if priority := map[bool]int32{true: 10, false: 100}[s.Spec.Version == "v1beta2"]; s.Spec.VersionPriority != priority {
+				if priority := map[bool]int32{true: 1, false: 100}[s.Spec.Version == "v1beta2"]; s.Spec.VersionPriority != priority {
 					t.Errorf("%s has the priority %d, want %d", s.Name, s.Spec.VersionPriority, priority)
 				}
 			}

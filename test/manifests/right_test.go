@@ -47,6 +47,47 @@ func TestRightBindingsAreAccepted(t *testing.T) {
 		"the greatest maxAge":              `{maxAge: 15m}`,
 		"a served name of the Form editor": `{metricName: net.http.request.count}`,
 		"suspended":                        `{suspend: true}`,
+		"a least value":                    `{bounds: {min: "0"}}`,
+		"a greatest value":                 `{bounds: {max: "6e4"}}`,
+		"one plausible value":              `{bounds: {min: "-0.5", max: "-0.5"}}`,
+		"bounds on both sides of 0":        `{bounds: {min: "-1e-3", max: "60000"}}`,
+	})
+}
+
+func TestRightExternalMetricsAreAccepted(t *testing.T) {
+	accept(t, objects.Resource(bindings).Namespace("default"), rightBinding, map[string]string{
+		"of a metric":                          `{target: null}`,
+		"of a metric, with filters":            `{target: null, source: {metric: {where: [{label: queue, operator: In, values: [orders]}]}}}`,
+		"of a metric, with dimensions":         `{target: null, source: {metric: {dimensions: [net.http.method, net_http_statusCode, queue]}}}`,
+		"of the workloads of a metric":         `{target: null, source: {metric: {dimensions: [kube_workload_name]}}}`,
+		"of PromQL":                            `{target: null, ` + promQL(`{query: sum(up)}`),
+		"of PromQL, with dimensions":           `{target: null, ` + promQL(`{query: sum by (queue) (depth), dimensions: [queue]}`),
+		"with a value for no data":             `{target: null, onNoData: {action: Value, value: "0"}}`,
+		"with bounds":                          `{target: null, bounds: {max: "1e6"}}`,
+		"with the longest name of a dimension": `{target: null, source: {metric: {dimensions: [` + strings.Repeat("m", 63) + `]}}}`,
+	})
+}
+
+func TestRightSelectorsAreAccepted(t *testing.T) {
+	const rollout = `apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: null`
+	accept(t, objects.Resource(bindings).Namespace("default"), rightBinding, map[string]string{
+		"Pods by label":                        selecting("Pod", `{matchLabels: {app: web}}`),
+		"Pods by every operator":               expression("Pod", `{key: app, operator: In, values: [a, b]}, {key: tier, operator: NotIn, values: [db]}, {key: team, operator: Exists}, {key: example.com/batch, operator: DoesNotExist, values: []}`),
+		"Pods with a label without a value":    selecting("Pod", `{matchLabels: {canary: ""}}`),
+		"all Pods":                             selecting("Pod", `{}`),
+		"Pods with dimensions":                 `{target: {kind: Pod, name: null, selector: {}}, source: {metric: {dimensions: [net.http.method]}}}`,
+		"Pods by PromQL":                       `{target: {kind: Pod, name: null, selector: {}}, ` + promQL(`{query: depth, objectLabel: kube_pod_name}`),
+		"Pods that are an error without data":  `{target: {kind: Pod, name: null, selector: {}}, onNoData: {action: Error}}`,
+		"all Services":                         selecting("Service", `{}`),
+		"Services, and a value for no data":    `{target: {kind: Service, name: null, selector: {}}, onNoData: {action: Value, value: "0"}}`,
+		"Services with dimensions and where":   `{target: {kind: Service, name: null, selector: {}}, source: {metric: {dimensions: [net.http.method], where: [{label: code, operator: NotIn, values: ["500"]}]}}}`,
+		"StatefulSets":                         `{target: {apiVersion: apps/v1, kind: StatefulSet, name: null, selector: {matchLabels: {app: db}}}}`,
+		"Deployments, with bounds":             `{target: {apiVersion: apps/v1, kind: Deployment, name: null, selector: {}}, bounds: {min: "0"}}`,
+		"all DaemonSets":                       `{target: {apiVersion: apps/v1, kind: DaemonSet, name: null, selector: {}}}`,
+		"a custom kind by PromQL":              `{target: {` + rollout + `, selector: {matchLabels: {app: web}}}, ` + promQL(`{query: sum by (rollout) (requests), objectLabel: rollout}`),
+		"a custom kind, with dimensions":       `{target: {` + rollout + `, selector: {}}, ` + promQL(`{query: "sum by (rollout, method) (requests)", objectLabel: rollout, dimensions: [method]}`),
+		"one of a custom kind, by PromQL":      `{target: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: web}, ` + promQL(`{query: sum(requests)}`),
+		"sixteen expressions, the most of all": expression("Pod", `&e {key: app, operator: Exists}`+strings.Repeat(", *e", 15)),
 	})
 }
 

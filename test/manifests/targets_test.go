@@ -18,6 +18,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -58,6 +59,7 @@ type watching struct {
 	index *targets.Index
 	kinds *targets.Kinds
 
+	clock     *clocktesting.FakeClock
 	mu        sync.Mutex
 	informers map[schema.GroupVersionKind]cache.Informer // that were started
 }
@@ -103,7 +105,8 @@ func watchTargets(t *testing.T) *watching {
 	})
 	t.Cleanup(func() { cancel(); hands.Wait() })
 	w := &watching{t: t, index: targets.NewIndex(pods.NewIndex(clock.RealClock{})), informers: map[schema.GroupVersionKind]cache.Informer{}}
-	w.kinds = targets.NewKinds(w.index, recorder{c, w}, clientOf(t, namespace, account).AuthorizationV1().SelfSubjectAccessReviews())
+	w.clock = clocktesting.NewFakeClock(time.Now())
+	w.kinds = targets.NewKinds(w.clock, w.index, recorder{c, w}, clientOf(t, namespace, account).AuthorizationV1().SelfSubjectAccessReviews())
 	return w
 }
 
@@ -218,6 +221,7 @@ func TestAdministratorsGrantKindsWithALabel(t *testing.T) {
 	t.Cleanup(func() { remove(t, "clusterrole", "queue-reader") })
 	kubectl(t, "create", "-f", write(t, []byte(queueReader)))
 	eventually(t, "wait for the grant", func() bool {
+		w.clock.Step(time.Minute) // a refusal is remembered for a while
 		_, refused, err := w.kinds.Want(t.Context(), owner, kind, resource)
 		if err != nil {
 			t.Fatal(err)

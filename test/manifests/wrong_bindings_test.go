@@ -1,5 +1,7 @@
 package manifests_test
 
+import "strings"
+
 const rightBinding = `
 apiVersion: autoscaling.sysdigmetrics.dev/v1alpha1
 kind: SysdigMetricBinding
@@ -24,7 +26,7 @@ var wrongBindings = []wrong{
 	},
 	{
 		"a Service without a name", `{target: {name: null}}`,
-		"spec.target", "name is required, except for kind Namespace",
+		"spec.target", "set exactly one of name and selector, except for kind Namespace",
 	},
 	{
 		"a Service with an empty name", `{target: {name: ""}}`,
@@ -36,7 +38,7 @@ var wrongBindings = []wrong{
 	},
 	{
 		"a Namespace with a name", `{target: {kind: Namespace, name: default}}`,
-		"spec.target", "kind Namespace, which always means the binding's own namespace and takes no name",
+		"spec.target", "kind Namespace, which always means the binding's own namespace and takes neither",
 	},
 	{
 		"a kind in lower case", `{target: {kind: service}}`,
@@ -61,6 +63,34 @@ var wrongBindings = []wrong{
 	{
 		"an Ingress, by metric and without where", `{target: {apiVersion: networking.k8s.io/v1, kind: Ingress}}`,
 		"spec", "for another target add source.metric.where to say which series describe it, or use source.promQL",
+	},
+	{
+		"bounds without a bound", `{bounds: {}}`,
+		"spec.bounds", "set min, max or both",
+	},
+	{
+		"bounds the wrong way round", `{bounds: {min: "10", max: "2"}}`,
+		"spec.bounds", "min must not be greater than max",
+	},
+	{
+		"bounds the wrong way round, below 0 and with an exponent", `{bounds: {min: "-1e-3", max: "-1"}}`,
+		"spec.bounds", "min must not be greater than max",
+	},
+	{
+		"a bound in words", `{bounds: {min: none, max: "2"}}`,
+		"spec.bounds.min", `must be a decimal number in quotes, such as "0.001" or "-5"`,
+	},
+	{
+		"a bound with a unit", `{bounds: {max: 60s}}`,
+		"spec.bounds.max", `must be a decimal number in quotes, such as "0.001" or "-5"`,
+	},
+	{
+		"a bound without quotes", `{bounds: {max: 60000}}`,
+		"spec.bounds.max", "must be of type string",
+	},
+	{
+		"an empty bound", `{bounds: {min: "", max: "2"}}`,
+		"spec.bounds.min", `must be a decimal number in quotes, such as "0.001" or "-5"`,
 	},
 	{
 		"a metric name in upper case", `{metricName: Requests}`,
@@ -211,5 +241,161 @@ var wrongMetrics = []wrong{
 	},
 }
 
+var wrongSelectors = []wrong{
+	{
+		"a name and a selector", `{target: {selector: {matchLabels: {app: web}}}}`,
+		"spec.target", "set exactly one of name and selector",
+	},
+	{
+		"a name and the selector of all", `{target: {selector: {}}}`,
+		"spec.target", "set exactly one of name and selector",
+	},
+	{
+		"a Namespace by selector", `{target: {kind: Namespace, name: null, selector: {}}}`,
+		"spec.target", "kind Namespace, which always means the binding's own namespace and takes neither",
+	},
+	{
+		"a selector in the form of a Service's", selecting("Service", `{app: web}`),
+		"spec.target.selector.app", "unknown field",
+	},
+	{
+		"a label whose value is a number", selecting("Service", `{matchLabels: {version: 2}}`),
+		"spec.target.selector.matchLabels.version", "must be of type string",
+	},
+	{
+		"an unknown operator", expression("Service", `{key: app, operator: Is, values: [web]}`),
+		"spec.target.selector.matchExpressions[0].operator", `supported values: "In", "NotIn", "Exists", "DoesNotExist"`,
+	},
+	{
+		"an expression without an operator", expression("Service", `{key: app, values: [web]}`),
+		"spec.target.selector.matchExpressions[0].operator", "Required value",
+	},
+	{
+		"an expression without a key", expression("Service", `{operator: Exists}`),
+		"spec.target.selector.matchExpressions[0].key", "Required value",
+	},
+	{
+		"In without values", expression("Service", `{key: app, operator: In}`),
+		"spec.target.selector.matchExpressions[0]", "In and NotIn need values; Exists and DoesNotExist take none",
+	},
+	{
+		"NotIn with no values", expression("Service", `{key: app, operator: NotIn, values: []}`),
+		"spec.target.selector.matchExpressions[0]", "In and NotIn need values; Exists and DoesNotExist take none",
+	},
+	{
+		"Exists with values", expression("Service", `{key: app, operator: Exists, values: [web]}`),
+		"spec.target.selector.matchExpressions[0]", "In and NotIn need values; Exists and DoesNotExist take none",
+	},
+	{
+		"DoesNotExist with values", expression("Pod", `{key: app, operator: DoesNotExist, values: [web]}`),
+		"spec.target.selector.matchExpressions[0]", "In and NotIn need values; Exists and DoesNotExist take none",
+	},
+	{
+		"a kind in lower case, by selector", selecting("pod", `{}`),
+		"spec.target.kind", "must be a kind such as Service or Deployment",
+	},
+	{
+		"a group without a version, by selector", `{target: {apiVersion: apps, kind: Deployment, name: null, selector: {}}}`,
+		"spec.target.apiVersion", "must be a version such as v1, or group/version such as apps/v1",
+	},
+	{
+		"Ingresses by selector and metric", `{target: {apiVersion: networking.k8s.io/v1, kind: Ingress, name: null, selector: {}}}`,
+		"spec", "with target.selector the answer has to tell the objects apart",
+	},
+	{
+		"Ingresses by selector and metric, with where", `{
+			target: {apiVersion: networking.k8s.io/v1, kind: Ingress, name: null, selector: {}},
+			source: {metric: {where: [{label: host, operator: In, values: [a.example.com]}]}}}`,
+		"spec", "for others, and for source.promQL, set source.promQL.objectLabel",
+	},
+	{
+		"Deployments of the core group by selector", selecting("Deployment", `{}`),
+		"spec", "Deployment, StatefulSet and DaemonSet of apps/v1",
+	},
+	{
+		"Pods by selector and PromQL, without an object label", `{target: {kind: Pod, name: null, selector: {}}, ` + promQL(`{query: up}`),
+		"spec", "for others, and for source.promQL, set source.promQL.objectLabel",
+	},
+	{
+		"an object label of an external metric", `{target: null, ` + promQL(`{query: up, objectLabel: queue}`),
+		"spec", "an external metric keeps labels apart with source.promQL.dimensions",
+	},
+	{
+		"a value for silent pods", `{target: {kind: Pod, name: null, selector: {}}, onNoData: {action: Value, value: "0"}}`,
+		"spec", "onNoData: Value does not go with Pods metrics: a silent pod is left out",
+	},
+}
+
+var wrongDimensions = []wrong{
+	{
+		"four dimensions", dimensions(`[a, b, c, d]`),
+		"spec.source.metric.dimensions", "must have at most 3 items",
+	},
+	{
+		"a dimension twice", dimensions(`[net.http.method, net.http.method]`),
+		"spec.source.metric.dimensions[1]", "Duplicate value",
+	},
+	{
+		"a dimension with a dash", dimensions(`[http-method]`),
+		"spec.source.metric.dimensions[0]", "must be a label such as net.http.method: at most 63 letters, digits, '.' and '_'",
+	},
+	{
+		"a dimension that begins with an underscore", dimensions(`[_method]`),
+		"spec.source.metric.dimensions[0]", "beginning with a letter and ending with a letter or digit, as in the selectors of Kubernetes",
+	},
+	{
+		"a dimension that ends with a dot", dimensions(`[net.http.]`),
+		"spec.source.metric.dimensions[0]", "ending with a letter or digit",
+	},
+	{
+		"a dimension of 64 characters", dimensions(`[` + strings.Repeat("m", 64) + `]`),
+		"spec.source.metric.dimensions[0]", "may not be more than 63 bytes",
+	},
+	{
+		"an empty dimension", dimensions(`[""]`),
+		"spec.source.metric.dimensions[0]", "must be a label such as net.http.method",
+	},
+	{
+		"the namespace as a dimension", dimensions(`[kube_namespace_name]`),
+		"spec.source.metric.dimensions[0]", "is set by the operator: a binding sees its own namespace in the connection's cluster",
+	},
+	{
+		"the cluster as a dimension, in the Form editor's spelling", dimensions(`[net.http.method, kubernetes.cluster.name]`),
+		"spec.source.metric.dimensions[1]", "is set by the operator",
+	},
+	{
+		"a dimension of PromQL with a dot", `{` + promQL(`{query: up, dimensions: [net.http.method]}`),
+		"spec.source.promQL.dimensions[0]", "must be a label of PromQL, with '_' in place of '.'",
+	},
+	{
+		"four dimensions of PromQL", `{` + promQL(`{query: up, dimensions: [a, b, c, d]}`),
+		"spec.source.promQL.dimensions", "must have at most 3 items",
+	},
+	{
+		"a dimension of PromQL twice", `{` + promQL(`{query: up, dimensions: [a, a]}`),
+		"spec.source.promQL.dimensions[1]", "Duplicate value",
+	},
+	{
+		"the namespace as a dimension of PromQL", `{` + promQL(`{query: up, dimensions: [kube_namespace_name]}`),
+		"spec.source.promQL.dimensions[0]", "is set by the operator",
+	},
+}
+
 // where is the change to these filters.
 func where(filters string) string { return "{source: {metric: {where: [" + filters + "]}}}" }
+
+// selecting is the change to the objects of a core kind that a selector matches.
+func selecting(kind, selector string) string {
+	return "{target: {kind: " + kind + ", name: null, selector: " + selector + "}}"
+}
+
+// expression is the change to the objects of a core kind that one expression matches.
+func expression(kind, requirement string) string {
+	return selecting(kind, "{matchExpressions: ["+requirement+"]}")
+}
+
+// dimensions is the change to these dimensions of a metric.
+func dimensions(list string) string { return "{source: {metric: {dimensions: " + list + "}}}" }
+
+// promQL ends a change with a query in place of the metric.
+func promQL(source string) string { return "source: {metric: null, promQL: " + source + "}}" }

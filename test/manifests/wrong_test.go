@@ -3,6 +3,7 @@ package manifests_test
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ type wrong struct {
 }
 
 func TestWrongBindingsAreRefusedWithACure(t *testing.T) {
-	refuse(t, objects.Resource(bindings).Namespace("default"), rightBinding, append(wrongBindings, wrongMetrics...))
+	refuse(t, objects.Resource(bindings).Namespace("default"), rightBinding, slices.Concat(wrongBindings, wrongMetrics, wrongSelectors, wrongDimensions))
 }
 
 func TestWrongConnectionsAreRefusedWithACure(t *testing.T) {

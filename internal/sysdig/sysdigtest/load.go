@@ -20,6 +20,7 @@ const (
 	LabelPod          = "kube_pod_name"
 	LabelNode         = "kube_node_name"
 	LabelContainer    = "container_name"
+	LabelMethod       = "net_http_method"
 	labelDatasource   = "_sysdig_datasource"
 )
 
@@ -50,10 +51,20 @@ type Workload struct {
 	Pods func() []string
 	// RPS returns the present total of requests per second.
 	RPS func() float64
+	// Methods splits the native counter by the label of the HTTP method, each with its share of the requests. Nil means one
+	// series per pod without that label. The sum over the methods stays what RPS says when the shares add up to 1.
+	Methods map[string]float64
 	// Silent tells whether the HTTP series have vanished, as those of an idle service do. Nil means never.
 	Silent func() bool
 	// Unattributed leaves out the labels of the workload, as some of Sysdig's series do.
 	Unattributed bool
+}
+
+// Point is a value of a series of one's own.
+type Point struct {
+	// Labels of the series, __name__ included.
+	Labels map[string]string
+	Value  float64
 }
 
 // Load turns workloads into points of a store. It is safe for concurrent use.
@@ -63,6 +74,7 @@ type Load struct {
 
 	mu        sync.Mutex
 	workloads []Workload
+	sources   []func() []Point
 	until     time.Time
 	// totals are the values of the scraped counters by cluster, namespace, workload and pod.
 	totals map[[4]string]float64
@@ -86,6 +98,14 @@ func (l *Load) Add(w Workload) {
 	l.workloads = append(l.workloads, w)
 }
 
+// AddSource adds series of one's own from the next step on: at every step, what the function returns. A label set that it
+// leaves out has no point then.
+func (l *Load) AddSource(points func() []Point) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sources = append(l.sources, points)
+}
+
 // Step appends the points of all buckets that were completed since the last step. A point carries the end of its bucket
 // as timestamp; pods and rates are those at the time of the call.
 func (l *Load) Step(now time.Time) {
@@ -95,6 +115,11 @@ func (l *Load) Step(now time.Time) {
 		totals := map[[4]string]float64{}
 		for _, w := range l.workloads {
 			l.append(w, next, totals)
+		}
+		for _, points := range l.sources {
+			for _, p := range points() {
+				l.store.Append(p.Labels, next, p.Value)
+			}
 		}
 		// A pod that was absent from a bucket starts again from 0.
 		l.totals, l.until = totals, next
@@ -126,11 +151,24 @@ func (l *Load) append(w Workload, t time.Time, totals map[[4]string]float64) {
 		id := [4]string{w.Cluster, w.Namespace, w.Kind + "/" + w.Name, pod}
 		totals[id] = l.totals[id] + requests
 		if !silent {
-			l.store.Append(w.labels(MetricHTTPRequests, pod), t, requests)
+			l.appendRequests(w, pod, t, requests)
 			l.store.Append(w.labels(MetricScraped, pod), t, totals[id])
 		}
 		l.store.Append(w.labels(MetricCPU, pod), t, idleCores+coresPerRequest*requests/Interval.Seconds())
 		l.store.Append(w.labels(MetricUp, pod), t, 1)
+	}
+}
+
+// appendRequests appends the points of the native counter of one pod.
+func (l *Load) appendRequests(w Workload, pod string, t time.Time, requests float64) {
+	lset := w.labels(MetricHTTPRequests, pod)
+	if w.Methods == nil {
+		l.store.Append(lset, t, requests)
+		return
+	}
+	for method, share := range w.Methods {
+		lset[LabelMethod] = method
+		l.store.Append(lset, t, share*requests)
 	}
 }
 

@@ -142,6 +142,48 @@ func TestSeriesCarryTheLabelsOfSysdig(t *testing.T) {
 	}
 }
 
+func TestRequestsAreSplitByMethodAndAddUp(t *testing.T) {
+	h := serve(t, sysdigtest.Options{})
+	w := flask()
+	w.Methods = map[string]float64{"GET": 0.75, "POST": 0.25}
+	load := sysdigtest.NewLoad(h.Store(), h.clk, noon.Add(-time.Minute), w.Workload)
+	load.Step(noon)
+
+	const rate = `(sum_over_time(sysdig_container_net_http_request_count{kube_workload_name="flask"}[1m])) / 60`
+	if got := fmt.Sprint(h.query("sum by (net_http_method) " + rate).by(sysdigtest.LabelMethod)); got != "map[GET:22.5 POST:7.5]" {
+		t.Errorf("rates %s, want three quarters and one", got)
+	}
+	if got := h.query("sum " + rate).one(t); got != "30" {
+		t.Errorf("the methods add up to %s, want 30", got)
+	}
+}
+
+func TestASourceHasOnePointPerLabelSetAndStep(t *testing.T) {
+	h := serve(t, sysdigtest.Options{})
+	load := sysdigtest.NewLoad(h.Store(), h.clk, noon)
+	depth := map[string]float64{"mail": 3, "orders": 40}
+	load.AddSource(func() []sysdigtest.Point {
+		var points []sysdigtest.Point
+		for queue, messages := range depth {
+			points = append(points, sysdigtest.Point{Labels: map[string]string{"__name__": "queue_messages", "queue": queue}, Value: messages})
+		}
+		return points
+	})
+	h.step(load, 20*time.Second)
+	if got := fmt.Sprint(h.query("queue_messages").by("queue")); got != "map[mail:3 orders:40]" {
+		t.Errorf("values %s, want those of the source", got)
+	}
+	delete(depth, "mail")
+	depth["orders"] = 50
+	h.step(load, 10*time.Second)
+	if got := fmt.Sprint(h.query("last_over_time(queue_messages[10s])").by("queue")); got != "map[orders:50]" {
+		t.Errorf("newest values %s, want only what the source still has", got)
+	}
+	if got := fmt.Sprint(h.query("count_over_time(queue_messages[1m])").by("queue")); got != "map[mail:2 orders:3]" {
+		t.Errorf("points %s, want one per step", got)
+	}
+}
+
 func TestAScrapedCounterGrowsAndStartsAgainForANewPod(t *testing.T) {
 	h := serve(t, sysdigtest.Options{})
 	w := flask()

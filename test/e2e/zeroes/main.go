@@ -1,5 +1,6 @@
-// Command zeroes is the operator's data path with a provider that answers 0 in place of errors, as adapters used to. It is
-// the control run of the end-to-end tests: what happens without the rule that a failure is never a number.
+// Command zeroes is the operator's data path with a provider that answers 0 in place of errors, as adapters used to, and an
+// external metric below 0. It is the control run of the end-to-end tests: what happens without the rules that a failure is
+// never a number, and that no external metric is negative.
 package main
 
 import (
@@ -15,12 +16,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	cmprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -68,6 +72,21 @@ func (z zeroes) GetMetricByName(ctx context.Context, name types.NamespacedName, 
 	}, nil
 }
 
+// negative is a provider whose external metrics are all below 0.
+type negative struct{}
+
+// GetExternalMetric implements provider.ExternalMetricsProvider.
+func (negative) GetExternalMetric(_ context.Context, _ string, _ labels.Selector, info cmprovider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	return &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{{
+		MetricName: info.Metric, Timestamp: metav1.Now(), Value: *resource.NewQuantity(-5, resource.DecimalSI),
+	}}}, nil
+}
+
+// ListAllExternalMetrics implements provider.ExternalMetricsProvider.
+func (negative) ListAllExternalMetrics() []cmprovider.ExternalMetricInfo {
+	return []cmprovider.ExternalMetricInfo{{Metric: "negative"}}
+}
+
 type program struct {
 	kubeconfig, certDir, namespace, name, token string
 	port                                        int
@@ -113,7 +132,7 @@ func (p program) board(ctx context.Context, c client.Client) (*registry.Registry
 	if err != nil {
 		return nil, err
 	}
-	board := registry.New(clock.RealClock{})
+	board := registry.New(clock.RealClock{}, noObjects{})
 	board.PutConnection(registry.Connection{
 		Name: connection.Name, Interval: connection.Spec.Interval.Duration, IngestionLag: connection.Spec.IngestionLag.Duration, Source: source,
 		Heartbeat: query.Heartbeat{Metric: connection.Spec.HeartbeatMetric, Scope: query.ScopeOf(&connection)},
@@ -133,27 +152,30 @@ func (p program) serve(ctx context.Context, c client.Client, config *rest.Config
 	if err != nil {
 		return err
 	}
-	pods := func(namespace, selector string, _ time.Duration) []string {
-		return podNames(ctx, c, namespace, selector)
-	}
 	clk := clock.RealClock{}
 	server := serving.New(serving.Config{
 		Name: "zeroes", Version: "test", BindAddress: net.IPv4(127, 0, 0, 1), Port: p.port, CertDir: p.certDir,
 		Kubeconfig: p.kubeconfig, REST: config,
-	}, zeroes{provider.New(board, clk, providerMetrics)}, nil)
+	}, zeroes{provider.New(board, clk, providerMetrics)}, negative{})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return poller.New(clk, board, pods, pollerMetrics).Start(ctx) })
+	group.Go(func() error { return poller.New(clk, board, pods{c}, pollerMetrics).Start(ctx) })
 	group.Go(func() error { return server.Start(ctx) })
 	return group.Wait()
 }
 
-func podNames(ctx context.Context, c client.Client, namespace, selector string) []string {
+// pods asks the API server which pods a Service selects.
+type pods struct{ client client.Client }
+
+// Selected implements query.Cluster.
+func (p pods) Selected(namespace, selector string, _ time.Duration) []string {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
 	var list corev1.PodList
-	if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {
+	if err := p.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {
 		return nil
 	}
 	names := make([]string, len(list.Items))
@@ -162,3 +184,15 @@ func podNames(ctx context.Context, c client.Client, namespace, selector string) 
 	}
 	return names
 }
+
+// Services implements query.Cluster: the binding is about one Service.
+func (pods) Services(string, string) map[string]string { return nil }
+
+// noObjects is for a registry whose binding names its object.
+type noObjects struct{}
+
+// Matches implements registry.Objects.
+func (noObjects) Matches(schema.GroupResource, string, string, labels.Selector) bool { return false }
+
+// Select implements registry.Objects.
+func (noObjects) Select(schema.GroupResource, string, ...labels.Selector) []string { return nil }
