@@ -92,6 +92,8 @@ type Object struct {
 
 // Item is the value of one object of several.
 type Item struct {
-	Object Object
+	// Of is the kind, the version and the namespace of the object, and Name its name. Items share what Of points to.
+	Of     *Object
+	Name   string
 	Sample *Sample
 }

@@ -29,7 +29,7 @@ func (s *stage) wantList(d query.Definition, want string) {
 	items, failure, _ := s.registry.List(d.Claim, labels.Everything(), nil)
 	var got []string
 	for _, item := range items {
-		got = append(got, fmt.Sprintf("%s=%v", item.Object.Name, item.Sample.Value))
+		got = append(got, fmt.Sprintf("%s=%v", item.Name, item.Sample.Value))
 	}
 	if failure != nil {
 		got = []string{string(failure.Reason)}

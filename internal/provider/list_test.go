@@ -35,9 +35,10 @@ func info(resource schema.GroupResource) upstream.CustomMetricInfo {
 func podItems(t testing.TB) []metric.Item {
 	old := sample(t, 1./3, 0)
 	old.Time = noon.Add(-90 * time.Second)
+	all := object("Pod", "v1", "shop", "")
 	return []metric.Item{
-		{Object: object("Pod", "v1", "shop", "web-0"), Sample: sample(t, 12.5, time.Minute)},
-		{Object: object("Pod", "v1", "shop", "web-1"), Sample: old},
+		{Of: &all, Name: "web-0", Sample: sample(t, 12.5, time.Minute)},
+		{Of: &all, Name: "web-1", Sample: old},
 	}
 }
 

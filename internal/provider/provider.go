@@ -58,7 +58,7 @@ func (p *Provider) GetMetricByName(_ context.Context, name types.NamespacedName,
 		return nil, unavailable(failure, "%s of %s %s", claim.Metric, claim.Resource, claim.Object)
 	}
 	p.metrics.served(sample.Age(p.clock.Now()))
-	v := value(&object, identify(info.Metric, series), sample, seconds(sample.Window))
+	v := value(&object, object.Name, identify(info.Metric, series), sample, seconds(sample.Window))
 	return &v, nil
 }
 
@@ -89,7 +89,7 @@ func (p *Provider) GetMetricBySelector(_ context.Context, namespace string, obje
 		if i == 0 || items[i].Sample.Window != items[i-1].Sample.Window {
 			window = seconds(items[i].Sample.Window)
 		}
-		list.Items[i] = value(&items[i].Object, id, items[i].Sample, window)
+		list.Items[i] = value(items[i].Of, items[i].Name, id, items[i].Sample, window)
 		if oldest == nil || items[i].Sample.Time.Before(oldest.Time) {
 			oldest = items[i].Sample
 		}
@@ -152,10 +152,10 @@ func identify(name string, series labels.Selector) custom_metrics.MetricIdentifi
 	return id
 }
 
-func value(object *metric.Object, id custom_metrics.MetricIdentifier, sample *metric.Sample, window *int64) custom_metrics.MetricValue {
+func value(object *metric.Object, name string, id custom_metrics.MetricIdentifier, sample *metric.Sample, window *int64) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
 		DescribedObject: custom_metrics.ObjectReference{
-			APIVersion: object.APIVersion, Kind: object.Kind, Namespace: object.Namespace, Name: object.Name,
+			APIVersion: object.APIVersion, Kind: object.Kind, Namespace: object.Namespace, Name: name,
 		},
 		Metric:        id,
 		Timestamp:     metav1.NewTime(sample.Time),

@@ -112,7 +112,7 @@ func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items
 	for _, one := range owned {
 		sample, why := one.entry.judge(one.name, series, now)
 		if why == nil {
-			items = append(items, metric.Item{Object: one.entry.object(one.name), Sample: sample})
+			items = append(items, metric.Item{Of: &one.entry.definition.Object, Name: one.name, Sample: sample})
 		} else if failure == nil {
 			failure = &metric.Failure{Reason: why.Reason, Message: fmt.Sprintf("none of %d %s has a value; %s: %s", len(owned), of.Resource, one.name, why.Message)}
 		}
@@ -134,6 +134,10 @@ func (f *family) nothing(of metric.Claim, objects labels.Selector) *metric.Failu
 	return metric.Failf(metric.NoData, "no %s in namespace %s match both the binding's selector and %q", of.Resource, of.Namespace, objects)
 }
 
+// fewSets is up to how many sets of a family are looked through one after the other, all objects each time. Beyond that the
+// objects that are read, which are few then, look for their set.
+const fewSets = 4
+
 // owned is an object and the entry that serves it.
 type owned struct {
 	name  string
@@ -144,11 +148,11 @@ type owned struct {
 // claims it.
 func (r *Registry) owned(f *family, of metric.Claim, objects labels.Selector) []owned {
 	var sets []owned
-	switch len(f.sets) {
-	case 0:
-	case 1:
-		sets = ownedBy(f.sets[0], r.objects.Select(of.Resource, of.Namespace, f.sets[0].definition.Selector, objects))
-	default: // those who read select few objects of many, and so do bindings
+	if len(f.sets) <= fewSets {
+		for _, set := range f.sets {
+			sets = merged(sets, ownedBy(set, r.objects.Select(of.Resource, of.Namespace, set.definition.Selector, objects)))
+		}
+	} else {
 		for _, name := range r.objects.Select(of.Resource, of.Namespace, objects) {
 			if set := r.oldestSet(f, of, name); set != nil {
 				sets = append(sets, owned{name, set})

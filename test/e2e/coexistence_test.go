@@ -157,7 +157,7 @@ func (c *neighbours) hijack() {
 	c.wantPreferred("v1beta2")
 	c.eventuallyActive(false, c.scene, "custom")
 	c.eventuallyRouted(metric.CustomMetrics, true)
-	c.prioritize(10)
+	c.prioritize(1)
 	c.wantPreferred("v1beta1")
 	c.eventuallyKept("custom", "external")
 	c.eventuallyRouted(metric.CustomMetrics, false)
