@@ -20,7 +20,6 @@ import (
 var (
 	pods        = schema.GroupResource{Resource: "pods"}
 	services    = schema.GroupResource{Resource: "services"}
-	namespaces  = schema.GroupResource{Resource: "namespaces"}
 	deployments = schema.GroupResource{Group: "apps", Resource: "deployments"}
 )
 

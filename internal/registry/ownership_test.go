@@ -123,7 +123,7 @@ func TestANameIsHandedOverWithoutAGap(t *testing.T) {
 							t.Errorf("got %v, %v, %v", sample, failure, known)
 							return
 						}
-						if items, failure, known := b.List(m(pods, ""), labels.Everything(), nil); !known || failure != nil || len(items) == 0 || items[0].Object.Name != "a" {
+						if items, failure, known := b.List(m(pods, ""), labels.Everything(), nil); !known || failure != nil || len(items) == 0 || items[0].Name != "a" {
 							t.Errorf("got %v, %v, %v", items, failure, known)
 							return
 						}

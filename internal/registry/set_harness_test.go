@@ -91,7 +91,7 @@ func show(items []metric.Item, failure *metric.Failure, known bool) string {
 	}
 	var parts []string
 	for _, item := range items {
-		parts = append(parts, fmt.Sprintf("%s=%v", item.Object.Name, item.Sample.Value))
+		parts = append(parts, fmt.Sprintf("%s=%v", item.Name, item.Sample.Value))
 	}
 	return strings.Join(parts, " ")
 }
