@@ -133,3 +133,29 @@ func TestWhatIsPickedIsAsOldAsItsNewestPoint(t *testing.T) {
 		}
 	}
 }
+
+// TestALabelThatNoSeriesHasIsNoMissingValue: a misspelled dimension must not look like a queue that is empty.
+func TestALabelThatNoSeriesHasIsNoMissingValue(t *testing.T) {
+	m := metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1), External: true}
+	s, failure := metric.NewSample(m, []metric.Series{{Raw: 1000}, {Raw: 2, Labels: labels.Set{"queue": "mail"}}}, true, start, start, time.Minute)
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	for text, want := range map[string]metric.Reason{"queu=orders": metric.Implausible, "queue=orders": metric.NoData, "queue=mail,queu=x": metric.Implausible} {
+		selector, err := labels.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, failure := s.Select(selector, []string{"queue", "queu"}, m); failure == nil || failure.Reason != want {
+			t.Errorf("%s: got %v, %v; want %s", text, got, failure, want)
+		}
+	}
+}
+
+// TestASingleNumberThatIsNoneIsNoSample: it must not take the place of a good one.
+func TestASingleNumberThatIsNoneIsNoSample(t *testing.T) {
+	m := metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1), External: true}
+	if s, failure := metric.NewSample(m, []metric.Series{{Raw: math.NaN()}}, true, start, start, time.Minute); s != nil || failure == nil {
+		t.Errorf("got %+v, %v", s, failure)
+	}
+}

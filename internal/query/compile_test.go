@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -212,5 +213,19 @@ func TestWhatMakesAnotherQuestion(t *testing.T) {
 		if q == base {
 			t.Errorf("%s made no other question", name)
 		}
+	}
+}
+
+// TestANamespaceOfAnotherGroupIsAnObjectLikeOthers: other groups have kinds of that name too.
+func TestANamespaceOfAnotherGroupIsAnObjectLikeOthers(t *testing.T) {
+	of := func(name string) query.Definition {
+		return query.Compile(binding(target("servicebus.azure.com/v1", "Namespace", name), raw("sum(messages)", "")), connection(),
+			query.Target{Resource: schema.GroupResource{Group: "servicebus.azure.com", Resource: "namespaces"}})
+	}
+	if d := of("orders"); d.Refused != nil || d.Claim.Object != "orders" || d.Claim.RootScoped() {
+		t.Errorf("got %+v, %v", d.Claim, d.Refused)
+	}
+	if d := of(""); d.Refused == nil || d.Refused.Reason != metric.Rejected || d.Selector == nil || !strings.Contains(d.Refused.Message, "spec.target") {
+		t.Errorf("without a name and a selector: %+v, %v", d.Selector, d.Refused)
 	}
 }

@@ -38,7 +38,7 @@ var wrongBindings = []wrong{
 	},
 	{
 		"a Namespace with a name", `{target: {kind: Namespace, name: default}}`,
-		"spec.target", "kind Namespace, which always means the binding's own namespace and takes neither",
+		"spec.target", "kind Namespace of v1, which always means the binding's own namespace and takes neither",
 	},
 	{
 		"a kind in lower case", `{target: {kind: service}}`,
@@ -252,7 +252,7 @@ var wrongSelectors = []wrong{
 	},
 	{
 		"a Namespace by selector", `{target: {kind: Namespace, name: null, selector: {}}}`,
-		"spec.target", "kind Namespace, which always means the binding's own namespace and takes neither",
+		"spec.target", "kind Namespace of v1, which always means the binding's own namespace and takes neither",
 	},
 	{
 		"a selector in the form of a Service's", selecting("Service", `{app: web}`),
