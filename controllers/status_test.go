@@ -139,6 +139,53 @@ func TestOnlyAChangeOfStandingIsUrgent(t *testing.T) {
 	}
 }
 
+// TestTheObservedValueIsOfTheTargetThatIsThere: an edit may have changed the target or the unit, so that what was observed before
+// says nothing any more. Without an edit it stays while there is nothing newer.
+func TestTheObservedValueIsOfTheTargetThatIsThere(t *testing.T) {
+	served := standing(func(s *registry.Standing) { s.Served, s.Sample = true, &metric.Sample{Milli: 1000, Time: now} })
+	pending := standing(func(s *registry.Standing) { s.Failure = metric.Failf(metric.Pending, "Sysdig was not asked yet") })
+	b := binding()
+	b.Status, _ = decideStatus(b, served, now)
+	if status, _ := decideStatus(b, pending, now); status.Observed == nil || status.Observed.Value != "1" {
+		t.Errorf("without an edit it shows %+v", status.Observed)
+	}
+	b.Generation++
+	edited, urgent := decideStatus(b, pending, now)
+	if edited.Observed != nil || !urgent || edited.ObservedGeneration != b.Generation {
+		t.Errorf("after an edit it shows %+v, urgent %v, of generation %d", edited.Observed, urgent, edited.ObservedGeneration)
+	}
+	if status, _ := decideStatus(b, served, now); status.Observed == nil || status.Observed.Value != "1" {
+		t.Errorf("after an edit that leaves the value it shows %+v", status.Observed)
+	}
+}
+
+// TestWhoseTheNameIsIsUrgent: of all texts, this one tells people where to look.
+func TestWhoseTheNameIsIsUrgent(t *testing.T) {
+	lost := func(to string) registry.Standing {
+		return standing(func(s *registry.Standing) {
+			s.Winner = types.NamespacedName{Namespace: "shop", Name: to}
+			s.Failure = metric.Failf(metric.NameTaken, "the older binding %s serves web", to)
+		})
+	}
+	b := binding()
+	b.Status, _ = decideStatus(b, lost("oldest"), now)
+	if _, urgent := decideStatus(b, lost("oldest"), now); urgent {
+		t.Error("the same winner is urgent")
+	}
+	status, urgent := decideStatus(b, lost("older"), now)
+	if accepted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccepted); !urgent || !strings.Contains(accepted.Message, "binding older serves") {
+		t.Errorf("another winner: urgent %v, %+v", urgent, accepted)
+	}
+	b = binding()
+	failed := func(text string) registry.Standing {
+		return standing(func(s *registry.Standing) { s.Failure = metric.Failf(metric.Unavailable, "%s", text) })
+	}
+	b.Status, _ = decideStatus(b, failed("HTTP 500"), now)
+	if _, urgent := decideStatus(b, failed("HTTP 502"), now); urgent {
+		t.Error("another text of the same reason is urgent")
+	}
+}
+
 func TestRevisit(t *testing.T) {
 	for name, test := range map[string]struct {
 		until time.Time

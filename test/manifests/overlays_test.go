@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -145,6 +146,39 @@ func TestEachFolderBringsWhatItServes(t *testing.T) {
 				if folder != "operator" && parsed.Serves(api) != slices.Contains(serve, api) {
 					t.Errorf("it serves %q, want %q", parsed.Serve, serve)
 				}
+			}
+		})
+	}
+}
+
+// TestEachFolderLetsUsersReadWhatItServes: an overlay that leaves an API group to another adapter says nothing about who reads it.
+func TestEachFolderLetsUsersReadWhatItServes(t *testing.T) {
+	const customRole, externalRole = "sysdig-metrics-custom-metrics-viewer", "sysdig-metrics-external-metrics-viewer"
+	both := map[string][]string{custom: {customRole}, external: {externalRole}}
+	for folder, want := range map[string]map[string][]string{
+		"default": both, "overlays/dev": both, "overlays/production": both,
+		"overlays/custom-only": {custom: {customRole}}, "overlays/external-only": {external: {externalRole}},
+	} {
+		t.Run(folder, func(t *testing.T) {
+			got := map[string][]string{}
+			for _, raw := range findAll(t, folder, "ClusterRole") {
+				var role rbacv1.ClusterRole
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw.Object, &role); err != nil {
+					t.Fatal(err)
+				}
+				for _, rule := range role.Rules {
+					for _, group := range []string{custom, external} {
+						if slices.Contains(rule.APIGroups, group) || slices.Contains(rule.APIGroups, "*") {
+							got[group] = append(got[group], role.Name)
+						}
+					}
+				}
+				if strings.HasSuffix(role.Name, "-metrics-viewer") && role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] != "true" {
+					t.Errorf("%s is no part of the role view: %v", role.Name, role.Labels)
+				}
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("the roles by API group are %v, want %v", got, want)
 			}
 		})
 	}

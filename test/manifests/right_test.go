@@ -86,6 +86,8 @@ func TestRightSelectorsAreAccepted(t *testing.T) {
 		"all DaemonSets":                       `{target: {apiVersion: apps/v1, kind: DaemonSet, name: null, selector: {}}}`,
 		"a custom kind by PromQL":              `{target: {` + rollout + `, selector: {matchLabels: {app: web}}}, ` + promQL(`{query: sum by (rollout) (requests), objectLabel: rollout}`),
 		"a custom kind, with dimensions":       `{target: {` + rollout + `, selector: {}}, ` + promQL(`{query: "sum by (rollout, method) (requests)", objectLabel: rollout, dimensions: [method]}`),
+		"a Namespace of another group":         `{target: {apiVersion: example.com/v1, kind: Namespace, name: orders}, ` + promQL(`{query: sum(up)}`),
+		"Namespaces of another group":          `{target: {apiVersion: example.com/v1, kind: Namespace, name: null, selector: {}}, ` + promQL(`{query: sum by (ns) (up), objectLabel: ns}`),
 		"one of a custom kind, by PromQL":      `{target: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: web}, ` + promQL(`{query: sum(requests)}`),
 		"sixteen expressions, the most of all": expression("Pod", `&e {key: app, operator: Exists}`+strings.Repeat(", *e", 15)),
 	})

@@ -19,9 +19,14 @@ func member(t *testing.T, name, role string) user {
 	}
 	temporary(t, "rolebinding", name, "-n", "team-a", "--clusterrole="+role, "--user="+name)
 	u := user{name, []string{"system:authenticated"}}
-	// A controller adds our rules to the role.
+	// A controller adds our rules to the role, those of each API group when it finds them.
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		return u.may(ctx, "get", custom, "services/requests", "team-a", "web")
+		for _, value := range [][2]string{{custom, "services/requests"}, {external, "queue-depth"}} {
+			if allowed, err := u.may(ctx, "get", value[0], value[1], "team-a", "web"); err != nil || !allowed {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 	if err != nil {
 		t.Fatalf("wait for the role %s to hold our rules: %v", role, err)

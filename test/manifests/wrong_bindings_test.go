@@ -251,6 +251,14 @@ var wrongSelectors = []wrong{
 		"spec.target", "set exactly one of name and selector",
 	},
 	{
+		"a Namespace of another group that is not named", `{target: {apiVersion: example.com/v1, kind: Namespace, name: null}, ` + promQL(`{query: up}`),
+		"spec.target", "set exactly one of name and selector, except for kind Namespace of v1, which",
+	},
+	{
+		"a Namespace of another group, by name and selector", `{target: {apiVersion: example.com/v1, kind: Namespace, selector: {}}, ` + promQL(`{query: up, objectLabel: ns}`),
+		"spec.target", "set exactly one of name and selector, except for kind Namespace of v1, which",
+	},
+	{
 		"a Namespace by selector", `{target: {kind: Namespace, name: null, selector: {}}}`,
 		"spec.target", "kind Namespace of v1, which always means the binding's own namespace and takes neither",
 	},
