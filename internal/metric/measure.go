@@ -100,13 +100,17 @@ func (m Measure) addUp(series []Series) (value float64, milli int64, failure *Fa
 // Dated is when series were measured together: with the newest point of any; of external items with the oldest, because the
 // HPA adds them up and one that has stopped makes the sum old. Series that have no time of their own have that of the whole.
 func (m Measure) Dated(series []Series, whole time.Time) time.Time {
+	return dated(series, whole, m.External)
+}
+
+func dated(series []Series, whole time.Time, oldest bool) time.Time {
 	var at time.Time
 	for _, one := range series {
 		is := one.Time
 		if is.IsZero() {
 			is = whole
 		}
-		if at.IsZero() || is.After(at) != m.External {
+		if at.IsZero() || is.After(at) != oldest {
 			at = is
 		}
 	}

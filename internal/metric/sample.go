@@ -14,8 +14,11 @@ type Sample struct {
 	Value float64
 	// Milli is Value in thousandths, rounded away from zero; what an HPA computes with.
 	Milli int64
-	// Time is when the newest point behind the value was measured, by Sysdig's clock.
+	// Time is when the newest point behind the value was measured, by Sysdig's clock; see Measure.Dated.
 	Time time.Time
+	// Newest is when the newest point of any series was measured; zero: as Time says. Items of an external metric, which are
+	// together as old as the oldest of them, may be picked one by one.
+	Newest time.Time
 	// Received is when the answer arrived, by our clock.
 	Received time.Time
 	// Window is the stretch of time that the value summarizes; zero when unknown.
@@ -42,6 +45,9 @@ func NewSample(m Measure, series []Series, keep bool, at, received time.Time, wi
 	s := &Sample{Value: value, Milli: milli, Time: at, Received: received, Window: window, Whole: failure}
 	if keep {
 		s.Series = series
+	}
+	if keep && m.External {
+		s.Newest = dated(series, at, false)
 	}
 	return s, nil
 }
@@ -75,7 +81,23 @@ func (s *Sample) Select(selector labels.Selector, dimensions []string, m Measure
 	if failure != nil {
 		return nil, failure
 	}
-	return &Sample{Value: value, Milli: milli, Time: older(s.Time, m.Dated(matching, s.Time)), Received: s.Received, Window: s.Window, Series: matching}, nil
+	return &Sample{Value: value, Milli: milli, Time: older(s.Latest().Time, m.Dated(matching, s.Time)), Received: s.Received, Window: s.Window, Series: matching}, nil
+}
+
+// Latest is the sample as old as the newest of its series, of which some are about to be picked.
+func (s *Sample) Latest() *Sample {
+	if s.Newest.IsZero() {
+		return s
+	}
+	latest := *s
+	latest.Time = s.Newest
+	return &latest
+}
+
+// Newer tells whether a sample holds points that another one does not.
+func (s *Sample) Newer(than *Sample) bool {
+	is, was := s.Latest().Time, than.Latest().Time
+	return is.After(was) || is.Equal(was) && s.Time.After(than.Time)
 }
 
 // unmatched is why a selector matches nothing. A label that no series has is not a value that is missing now: perhaps it is

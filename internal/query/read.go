@@ -158,13 +158,12 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 		if !ok { // all that is known is that it has a point in the window
 			at = r.attempt.At.Add(-q.Shape.Window)
 		}
+		if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
+			at = r.attempt.At
+		}
 		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
 	}
-	at := q.Measure.Dated(series, r.attempt.At)
-	if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
-		at = r.attempt.At
-	}
-	return metric.NewSample(q.Measure, series, q.keepsSeries(), at, r.attempt.Received, q.Shape.Window)
+	return metric.NewSample(q.Measure, series, q.keepsSeries(), q.Measure.Dated(series, r.attempt.At), r.attempt.Received, q.Shape.Window)
 }
 
 // alive are the parts of an object that have a point of late. The failure is why there is none, or why a row is no value.

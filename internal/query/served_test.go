@@ -71,9 +71,12 @@ func TestAnExternalSumIsAsOldAsItsOldestItem(t *testing.T) {
 	untyped := []edit{raw("last_over_time(depth[10m])", ""), dimensions("queue")}
 	for kind, edits := range map[string][]edit{"typed": typed, "raw": untyped} {
 		for read, want := range map[string]string{
-			"":              "Stale: the last sample is 4m0s old, maxAge is 2m0s",
-			"queue=mail":    "Stale: ",
-			"queue!=orders": "Stale: ",
+			"":                        "Stale: the last sample is 4m0s old, maxAge is 2m0s",
+			"queue=mail":              "Stale: ",
+			"queue!=orders":           "Stale: ",
+			"queue=orders":            "5, 30s old",
+			"queue in (orders,audit)": "14, 1m30s old",
+			"queue notin (mail)":      "14, 1m30s old",
 		} {
 			t.Run(kind+" by "+read, func(t *testing.T) {
 				for name, more := range map[string]edit{"": func(*v1alpha1.SysdigMetricBinding) {}, ", with a value for no data": noDataIs("0")} {

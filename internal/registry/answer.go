@@ -31,10 +31,15 @@ type answer struct {
 
 // of is what is known of one object.
 func (a *answer) of(object string) metric.Reading {
-	found, ok := a.objects[object]
-	if !ok && a.listed {
+	if _, ok := a.objects[object]; !ok && a.listed && a.reading.Failure == nil {
 		return metric.Reading{} // never attempted, also when the others were
 	}
+	return a.held(object)
+}
+
+// held is what is known of one object that was asked about, or would have been.
+func (a *answer) held(object string) metric.Reading {
+	found, ok := a.objects[object]
 	reading := a.reading
 	reading.Sample = found.Sample
 	switch {
@@ -130,12 +135,12 @@ func (a *answer) miss(o *query.Outcome, now time.Time) {
 	}
 }
 
-// newer is the sample to keep: the new one when its newest point is newer.
+// newer is the sample to keep: the new one when its points are newer.
 func newer(old, sample *metric.Sample, attempted time.Time) *metric.Sample {
 	switch {
 	case old == nil || old.Received.After(attempted): // none, or our clock was set back
 		return sample
-	case sample == nil || !sample.Time.After(old.Time):
+	case sample == nil || !sample.Newer(old):
 		return old
 	}
 	return sample

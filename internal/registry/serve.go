@@ -69,11 +69,15 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 	if d.Claim.Set() {
 		reading = e.answer.of(object)
 	}
+	all := series == nil || series.Empty()
+	if !all && reading.Sample != nil {
+		reading.Sample = reading.Sample.Latest() // what is picked may be newer than the whole
+	}
 	sample, failure := d.Policy.Judge(reading, now)
 	switch {
 	case failure != nil:
 		return nil, failure
-	case sample.Whole == nil && (series == nil || series.Empty()):
+	case sample.Whole == nil && all:
 		return sample, nil
 	}
 	selected, failure := sample.Select(series, d.Question.Dimensions(), d.Question.Measure)

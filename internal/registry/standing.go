@@ -147,7 +147,7 @@ var pods = schema.GroupResource{Resource: "pods"}
 // empty is why a set has no objects: perhaps nothing was asked yet, or could be.
 func (e *entry) empty(now time.Time) *metric.Failure {
 	d := &e.definition
-	if _, failure := d.Policy.Judge(e.answer.of(""), now); failure != nil && failure.Reason != metric.NoData {
+	if _, failure := d.Policy.Judge(e.answer.held(""), now); failure != nil && failure.Reason != metric.NoData {
 		return failure
 	}
 	return metric.Failf(metric.NoData, "no %s in namespace %s matches the selector %q", d.Object.Kind, d.Claim.Namespace, d.Claim.Selector)
@@ -204,7 +204,7 @@ func (e *entry) outlineOfSet(now time.Time) outline {
 		return o
 	}
 	// Not even one: as little as of an object that nothing is known of.
-	if _, failure := policy.Judge(a.of(""), now); failure != nil {
+	if _, failure := policy.Judge(a.held(""), now); failure != nil {
 		return outline{reason: failure.Reason}
 	}
 	return outline{served: true}
@@ -237,24 +237,24 @@ func (r *Registry) reason(e *entry, now time.Time) metric.Reason {
 	}
 }
 
-// sighted is the outline of a set that also looks at which objects exist and are its own, up to the first with a value.
+// sighted is the outline of a set that also looks at which objects exist and are its own: up to the first with a value, and
+// at all of them when that is none.
 func (r *Registry) sighted(e *entry, now time.Time) outline {
 	one := e.definition.Claim
 	f := r.families[one.Family()]
-	o := outline{reason: metric.NoData}
 	for one.Object = range e.answer.objects {
-		if !r.objects.Matches(one.Resource, one.Namespace, one.Object, e.definition.Selector) {
-			continue
-		}
-		if r.owner(f, &one) != e {
-			o.reason = metric.NameTaken
+		if !r.objects.Matches(one.Resource, one.Namespace, one.Object, e.definition.Selector) || r.owner(f, &one) != e {
 			continue
 		}
 		if _, failure := e.judge(one.Object, nil, now); failure == nil {
 			return outline{served: true}
 		}
 	}
-	return o
+	var s Standing
+	if r.survey(e, now, &s); s.Served {
+		return outline{served: true}
+	}
+	return outline{reason: s.Failure.Reason}
 }
 
 // Settled tells whether every binding had one attempt, or cannot be asked.
