@@ -134,14 +134,18 @@ func TestNameTaken(t *testing.T) {
 			if service == "" {
 				s.Target.Selector = &v1alpha1.ObjectSelector{}
 			}
-			s.Multiplier = multiplier
+			s.Multiplier, s.MetricName = multiplier, name
 		})
+		// What it asks is answered under a name of its own before it claims that of the others: a hand-over is without a gap
+		// to whom has an answer.
+		c.eventuallyReady(time.Minute, name, v1alpha1.ReasonServing)
+		patch(c, b, func(b *v1alpha1.SysdigMetricBinding) { b.Spec.MetricName = metricName })
 		c.eventually(time.Minute, "the status of "+name, func(ctx context.Context) error {
 			if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil {
 				return err
 			}
-			if len(b.Status.Conditions) == 0 {
-				return fmt.Errorf("it has none")
+			if b.Status.ObservedGeneration != b.Generation {
+				return fmt.Errorf("it is of generation %d", b.Status.ObservedGeneration)
 			}
 			return nil
 		})
