@@ -24,7 +24,8 @@ import (
 type Target struct {
 	// Resource of the target's kind; empty without a target.
 	Resource schema.GroupResource
-	// Selector of the Service with the target's name, in canonical form; empty for other targets.
+	// Selector of the Service with the target's name, in canonical form; empty for other targets. Compile puts that of a set
+	// here.
 	Selector string
 }
 
@@ -34,6 +35,9 @@ func Compile(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, targ
 	d := Define(b, target.Resource)
 	if d.Refused != nil {
 		return d
+	}
+	if d.Claim.Set() {
+		target.Selector = d.Claim.Selector
 	}
 	question, failure := compileQuestion(b, c, target)
 	if failure != nil {
@@ -210,18 +214,15 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 	return shape, view, failure
 }
 
-// aim sets the grain of a typed shape and which of its rows describe the target.
+// aim sets the grain of a typed shape and which of its rows describe the target. selector is Target.Selector.
 func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bool) *metric.Failure {
 	switch {
 	case t == nil, isNamespace(t):
 		shape.Grain = ByNamespace
 	case t.APIVersion == "apps/v1" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, t.Kind):
 		shape.Grain, view.Workload, view.WorkloadType = ByWorkload, t.Name, strings.ToLower(t.Kind)
-	case t.APIVersion == "v1" && t.Kind == "Service" && t.Selector != nil:
-		shape.Grain, shape.Group, view.ByService = ByPod, "", true
-		view.Selector = labelsOf(t.Selector)
 	case t.APIVersion == "v1" && t.Kind == "Service":
-		if selector == "" {
+		if t.Selector == nil && selector == "" {
 			return withoutSelector(t.Name)
 		}
 		shape.Grain, shape.Group, view.ByService, view.Selector = ByPod, "", true, selector
@@ -242,15 +243,6 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 func withoutSelector(service string) *metric.Failure {
 	return metric.Failf(metric.Rejected,
 		"spec.target: Service %s has no selector, so its pods are unknown; bind the workload behind it, or use source.promQL", service)
-}
-
-// labelsOf writes a selector in canonical form. One that cannot be used was refused before.
-func labelsOf(s *v1alpha1.ObjectSelector) string {
-	selector, err := metav1.LabelSelectorAsSelector(s.LabelSelector())
-	if err != nil {
-		return ""
-	}
-	return selector.String()
 }
 
 // dimensionsOf compiles the dimensions of a typed source.

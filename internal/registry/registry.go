@@ -33,7 +33,7 @@ type Registry struct {
 	families    map[metric.Claim]*family // by metric.Claim.Family
 	answers     map[query.Question]*answer
 	connections map[string]Connection
-	routes      map[metric.API]*metric.Failure // what is missing or nil is routed to us
+	routes      map[metric.API]*metric.Failure // nil is routed to us; what is missing is not known yet
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
 	wake        chan struct{}
