@@ -128,7 +128,7 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		status.Objects = fmt.Sprintf("%d/%d", s.Fresh, s.Matched)
 	}
 	status.MetricPath = s.Definition.Claim.Path("v1beta2")
-	status.Query = s.Definition.Query
+	status.Query = s.Definition.Query()
 	if b.Status.ObservedGeneration != b.Generation {
 		status.Observed = nil // it may be that of another target
 	}

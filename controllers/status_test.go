@@ -23,9 +23,9 @@ func binding() *v1alpha1.SysdigMetricBinding {
 
 func standing(change func(*registry.Standing)) registry.Standing {
 	s := registry.Standing{Definition: query.Definition{
-		Claim:  metric.NamespaceClaim("shop", "web"),
-		Object: metric.Object{Kind: "Namespace", NamespacedName: types.NamespacedName{Name: "shop"}},
-		Query:  "sum(x)",
+		Claim:    metric.NamespaceClaim("shop", "web"),
+		Object:   metric.Object{Kind: "Namespace", NamespacedName: types.NamespacedName{Name: "shop"}},
+		Question: query.Question{Shape: query.Shape{Grain: query.Raw, PromQL: "sum(x)"}.ID()},
 	}}
 	change(&s)
 	return s

@@ -10,6 +10,10 @@ const (
 	// ConditionReady tells whether a number is being served right now. On a binding: a fresh value is there. On a
 	// connection: the last round of questions was answered. Always present once the object was seen.
 	ConditionReady = "Ready"
+
+	// ConditionWithinQuota tells, on a connection, whether the quota carries spec.interval. False means that all queries are
+	// asked less often. Present once anything was asked.
+	ConditionWithinQuota = "WithinQuota"
 )
 
 // Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
@@ -21,4 +25,6 @@ const (
 	ReasonServing = "Serving"
 	// ReasonConnected is the reason of Ready=True on a connection: Sysdig answered the last round.
 	ReasonConnected = "Connected"
+	// ReasonWithinQuota is the reason of WithinQuota=True.
+	ReasonWithinQuota = "WithinQuota"
 )

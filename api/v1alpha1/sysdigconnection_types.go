@@ -55,6 +55,11 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_:]*$')",message="must be a PromQL metric name such as sysdig_container_up"
 	HeartbeatMetric string `json:"heartbeatMetric,omitempty"`
 
+	// Quota bounds what is asked of Sysdig.
+	// +optional
+	// +kubebuilder:default={}
+	Quota Quota `json:"quota,omitzero"`
+
 	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
 	// +optional
 	// +kubebuilder:default={}
@@ -97,6 +102,26 @@ type Endpoint struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Headers []Header `json:"headers,omitempty"`
+}
+
+// Quota bounds what is asked of Sysdig.
+type Quota struct {
+	// RequestsPerMinute is how many requests all replicas of the operator together may send in a minute. Sysdig may allow fewer and
+	// says so in the header X-RateLimit-Limit or by HTTP 429; then that holds. When it does not carry spec.interval, all queries
+	// are asked less often, alike; status.requests shows how often.
+	// +optional
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=4096
+	RequestsPerMinute int32 `json:"requestsPerMinute,omitempty"`
+
+	// QueriesPerNamespace is how many different queries the bindings of one namespace may need, so that no tenant uses up the
+	// requests of the others. Bindings that differ only in their target need one query. The oldest bindings keep theirs.
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	QueriesPerNamespace int32 `json:"queriesPerNamespace,omitempty"`
 }
 
 // Header is one HTTP header.
@@ -186,12 +211,61 @@ type SysdigConnectionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Accepted (the spec and its Secret are usable) and Ready (Sysdig answered the last round).
+	// Requests is what the bindings cost, in requests to Sysdig.
+	// +optional
+	Requests *RequestStatus `json:"requests,omitempty"`
+
+	// Queries are the most expensive queries of this connection, the dearest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Queries []QueryStatus `json:"queries,omitempty"`
+
+	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round) and WithinQuota (the quota
+	// carries spec.interval).
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RequestStatus is what the bindings of a connection cost. All figures are requests in a minute unless they say otherwise.
+type RequestStatus struct {
+	// Wanted is what all replicas together would send at spec.interval.
+	Wanted int32 `json:"wanted"`
+	// Allowed is what all replicas together may send: spec.quota.requestsPerMinute, or less when Sysdig allows less.
+	Allowed int32 `json:"allowed"`
+	// Used is what the replica that writes this status has sent in the last minute.
+	Used int32 `json:"used"`
+	// Refused is how many requests that replica had to put off in the last minute, because the quota had no room.
+	Refused int32 `json:"refused"`
+	// Replicas is how many replicas share the quota.
+	Replicas int32 `json:"replicas"`
+	// EffectiveInterval is how often each query is asked: spec.interval, or longer when the quota does not carry it.
+	EffectiveInterval string `json:"effectiveInterval"`
+	// IngestionLag is how old the newest points are that can be asked for: spec.ingestionLag, or longer when ingestion is behind it.
+	IngestionLag string `json:"ingestionLag"`
+}
+
+// QueryStatus is one query and what it costs.
+type QueryStatus struct {
+	// Name is the metric and how it is reduced, or the binding that wrote the PromQL.
+	Name string `json:"name"`
+	// RequestsPerRound is in how many requests it is asked; more than one when an answer would be too large.
+	RequestsPerRound int32 `json:"requestsPerRound"`
+	// Series is how many series the last answers held.
+	Series int32 `json:"series"`
+	// Bindings is how many bindings need it.
+	Bindings int32 `json:"bindings"`
+	// AskedBy are some of them, as namespace/name.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=3
+	AskedBy []string `json:"askedBy,omitempty"`
+	// State says why it is not asked at the moment, or what is wrong with it.
+	// +optional
+	State string `json:"state,omitempty"`
 }
 
 // SysdigConnection is one Sysdig Monitor team that bindings may ask. The platform team owns it.
@@ -203,6 +277,7 @@ type SysdigConnectionStatus struct {
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.endpoint.url`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterName`
 // +kubebuilder:printcolumn:name="Interval",type=string,JSONPath=`.spec.interval`
+// +kubebuilder:printcolumn:name="Effective",type=string,JSONPath=`.status.requests.effectiveInterval`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

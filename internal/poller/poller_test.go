@@ -262,7 +262,7 @@ func TestWindowsAreWholeInSpiteOfTheLag(t *testing.T) {
 	s.load("web", 20, perPod)
 	sum := func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.GroupAggregation = v1alpha1.GroupSum }
 	web := s.bind("web", sum)
-	source, request := s.client(20*time.Second), query.Plan([]query.Question{web.Question})[0]
+	source, request := s.client(20*time.Second), query.Plan([]query.Question{web.Question}, query.Whole)[0]
 	for range 25 {
 		s.tick()
 		s.wantValue(web, 20*perPod)

@@ -27,7 +27,7 @@ func crowd(t testing.TB, n int, selectors ...string) *provider.Provider {
 	clk := clocktesting.NewFakePassiveClock(noon)
 	index := podindex.NewIndex(clk)
 	board := registry.New(clk, objects.NewIndex(index))
-	question := query.Question{Shape: query.Shape{Grain: query.ByPod}, View: query.View{Namespace: "shop", All: true}, Measure: open}
+	question := query.Question{Shape: query.Shape{Grain: query.ByPod}.ID(), View: query.View{Namespace: "shop", All: true}, Measure: open}
 	for i, selector := range selectors {
 		parsed := parse(t, selector)
 		board.Put(query.Definition{

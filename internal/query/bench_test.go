@@ -35,7 +35,7 @@ func BenchmarkReadingPods(b *testing.B) {
 				combinations = 5
 			}
 			answer := sysdig.Answer{Series: podRows("shop", 5000, combinations)}
-			request := query.Plan([]query.Question{question})[0]
+			request := query.Plan([]query.Question{question}, query.Whole)[0]
 			b.ReportAllocs()
 			for b.Loop() {
 				if got := request.Read(answer, attempt, nil); question.View.All && len(got[0].Objects) != 5000 {
@@ -58,7 +58,7 @@ func BenchmarkReadingNamespaces(b *testing.B) {
 				questions = append(questions, compile(b, binding(in(namespace), every("v1", "Pod", nil)), connection()).Question)
 				answer.Series = append(answer.Series, podRows(namespace, 10, 1)...)
 			}
-			requests := query.Plan(questions)
+			requests := query.Plan(questions, query.Whole)
 			if len(requests) != 1 {
 				b.Fatalf("%d requests", len(requests))
 			}

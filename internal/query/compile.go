@@ -44,12 +44,11 @@ func Compile(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, targ
 		d.Refused = failure
 		return d
 	}
-	d.Question = question
-	d.Query = Plan([]Question{question})[0].PromQL
-	if len(d.Query) > maxQueryLength {
-		d.Refused = metric.Failf(metric.Rejected, "spec.source: the query has %d characters with what confines it, Sysdig takes at most %d; make it shorter", len(d.Query), maxQueryLength)
-		d.Query = ""
+	if length := len(question.alone()); length > maxQueryLength {
+		d.Refused = metric.Failf(metric.Rejected, "spec.source: the query has %d characters with what confines it, Sysdig takes at most %d; make it shorter", length, maxQueryLength)
+		return d
 	}
+	d.Question = question
 	return d
 }
 
@@ -148,7 +147,7 @@ func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnecti
 		return Question{}, failure
 	}
 	view.All = b.Spec.Target != nil && b.Spec.Target.Selector != nil
-	return Question{Shape: shape, View: view, Measure: measure}, nil
+	return Question{Shape: shape.ID(), View: view, Measure: measure}, nil
 }
 
 func compileMeasure(b *v1alpha1.SysdigMetricBinding) (metric.Measure, *metric.Failure) {

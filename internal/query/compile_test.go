@@ -97,7 +97,7 @@ func TestBindingsThatCannotBeAskedSayWhatToChange(t *testing.T) {
 			if d.Refused == nil || d.Refused.Reason != metric.Rejected || !strings.Contains(d.Refused.Message, test.text) {
 				t.Fatalf("got %v, want %q", d.Refused, test.text)
 			}
-			if d.Claim.Object != nameOf(b) || d.Claim.External != (b.Spec.Target == nil) || d.Query != "" || d.Question != (query.Question{}) {
+			if d.Claim.Object != nameOf(b) || d.Claim.External != (b.Spec.Target == nil) || d.Query() != "" || d.Question != (query.Question{}) {
 				t.Errorf("got %+v", d)
 			}
 		})
@@ -108,7 +108,7 @@ func TestTheNamespaceOfAnotherLabelTableIsProtected(t *testing.T) {
 	c := connection(func(c *v1alpha1.SysdigConnection) { c.Spec.LabelNames.Namespace = "ns" })
 	for _, label := range []string{"ns", "kubernetes.namespace.name"} {
 		if d := query.Compile(binding(where(label, "In", "bank")), c, service); d.Refused == nil {
-			t.Errorf("%s was accepted: %s", label, d.Query)
+			t.Errorf("%s was accepted: %s", label, d.Query())
 		}
 	}
 }
@@ -142,7 +142,7 @@ func TestBindingsThatCanBeAsked(t *testing.T) {
 func TestTheDefinitionOfABinding(t *testing.T) {
 	b := binding(onNoData("Value", "-0.0005"), func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Suspend = true })
 	got := compile(t, b, connection())
-	got.Query, got.Question = "", query.Question{}
+	got.Question = query.Question{}
 	want := query.Definition{
 		Binding: types.NamespacedName{Namespace: "shop", Name: "web-rate"}, UID: "uid", Created: noon, Generation: 3,
 		Claim:  metric.Claim{Namespace: "shop", Resource: service.Resource, Object: "web", Metric: "web-rate"},

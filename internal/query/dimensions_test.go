@@ -232,7 +232,7 @@ func (m *market) answers(all []comparison) map[query.Question]query.Outcome {
 	for _, c := range all {
 		asked[c.apart], asked[c.with] = true, true
 	}
-	return m.ask(query.Plan(slices.Collect(maps.Keys(asked))), m.cluster())
+	return m.ask(query.Plan(slices.Collect(maps.Keys(asked)), query.Whole), m.cluster())
 }
 
 // lookback is how old the newest point of a series may be for Sysdig to say when it was measured.
@@ -252,7 +252,7 @@ func TestReadingWithASelectorIsAskingWithAFilter(t *testing.T) {
 		wrong := map[metric.Aggregation]int{}
 		for _, c := range all {
 			got, want := read(t, outcomes[c.apart], c.read), read(t, outcomes[c.with], nil)
-			if c.read != nil && c.apart.Shape.Window > lookback {
+			if c.read != nil && c.apart.Shape.Value().Window > lookback {
 				if c.apart.View.ByService {
 					continue // pods whose series of choice have stopped still count, because others of theirs have not
 				}

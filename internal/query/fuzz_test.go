@@ -75,7 +75,7 @@ func FuzzQuoting(f *testing.F) {
 				}
 				return d
 			}
-			got, benign := build(object, namespace, cluster, one, two).Query, build("o", "n", "c", "v", "w").Query
+			got, benign := build(object, namespace, cluster, one, two).Query(), build("o", "n", "c", "v", "w").Query()
 			if got, want := shapeOf(t, got), shapeOf(t, benign); got != want {
 				t.Fatalf("the names changed the query to\n%s\nfrom\n%s", got, want)
 			}
@@ -97,9 +97,9 @@ func FuzzQuoting(f *testing.F) {
 		b := binding(raw("sum(x)", ""))
 		b.Namespace = namespace
 		d := compile(t, b, connection(func(c *v1alpha1.SysdigConnection) { c.Spec.ClusterName = cluster }))
-		for _, matchers := range selectors(parse(t, d.Query)) {
+		for _, matchers := range selectors(parse(t, d.Query())) {
 			if !confined(matchers, "kube_namespace_name", namespace) || !confined(matchers, "kube_cluster_name", cluster) {
-				t.Fatalf("not confined: %s", d.Query)
+				t.Fatalf("not confined: %s", d.Query())
 			}
 		}
 	})
@@ -117,26 +117,26 @@ func fuzzDimension(t *testing.T, namespace, cluster, dimension string) {
 		}
 		got, benign := apart(dimension), apart("benign_name")
 		if got.Refused != nil {
-			if got.Refused.Reason != metric.Rejected || !strings.Contains(got.Refused.Message, ".dimensions[1]: ") || got.Query != "" {
+			if got.Refused.Reason != metric.Rejected || !strings.Contains(got.Refused.Message, ".dimensions[1]: ") || got.Query() != "" {
 				t.Fatalf("%+v", got)
 			}
 			continue
 		}
-		mine := got.Question.Shape.Dimensions[0]
+		mine := got.Question.Shape.Value().Dimensions[0]
 		if mine == "a_a" {
-			mine = got.Question.Shape.Dimensions[1]
+			mine = got.Question.Shape.Value().Dimensions[1]
 		}
-		for i, grouping := range groupings(parse(t, got.Query)) {
-			if want := groupings(parse(t, benign.Query))[i]; len(grouping) != len(want) || slices.Contains(want, "benign_name") != slices.Contains(grouping, mine) {
-				t.Fatalf("%q changed %v to %v in %s", dimension, want, grouping, got.Query)
+		for i, grouping := range groupings(parse(t, got.Query())) {
+			if want := groupings(parse(t, benign.Query()))[i]; len(grouping) != len(want) || slices.Contains(want, "benign_name") != slices.Contains(grouping, mine) {
+				t.Fatalf("%q changed %v to %v in %s", dimension, want, grouping, got.Query())
 			}
 		}
-		if got, want := ungrouped(t, got.Query), ungrouped(t, benign.Query); got != want {
+		if got, want := ungrouped(t, got.Query()), ungrouped(t, benign.Query()); got != want {
 			t.Fatalf("%q changed the query to\n%s\nfrom\n%s", dimension, got, want)
 		}
-		for _, matchers := range selectors(parse(t, got.Query)) {
+		for _, matchers := range selectors(parse(t, got.Query())) {
 			if !confined(matchers, "kube_namespace_name", namespace) || !confined(matchers, "kube_cluster_name", cluster) {
-				t.Fatalf("not confined: %s", got.Query)
+				t.Fatalf("not confined: %s", got.Query())
 			}
 		}
 	}
@@ -182,8 +182,8 @@ func fuzzSelector(t *testing.T, namespace, cluster, key, text string) {
 			}
 			continue
 		}
-		if benign := compile(t, binding(in(namespace), every(kind[0], kind[1], nil)), inCluster); got.Query != benign.Query {
-			t.Fatalf("the selector changed the query to\n%s\nfrom\n%s", got.Query, benign.Query)
+		if benign := compile(t, binding(in(namespace), every(kind[0], kind[1], nil)), inCluster); got.Query() != benign.Query() {
+			t.Fatalf("the selector changed the query to\n%s\nfrom\n%s", got.Query(), benign.Query())
 		}
 		if !got.Selector.Matches(apilabels.Set{key: text}) || got.Selector.Matches(apilabels.Set{key: text + "x"}) {
 			t.Fatalf("%s does not match %q=%q alone", got.Selector, key, text)
@@ -217,20 +217,20 @@ func FuzzConfine(f *testing.F) {
 		}
 		d := query.Compile(b, connection(), query.Target{})
 		if d.Refused != nil {
-			if !strings.Contains(d.Refused.Message, "spec.source.promQL.") || d.Query != "" {
+			if !strings.Contains(d.Refused.Message, "spec.source.promQL.") || d.Query() != "" {
 				t.Fatalf("%+v", d)
 			}
 			return
 		}
-		expr := parse(t, d.Query)
+		expr := parse(t, d.Query())
 		if expr.Type() != parser.ValueTypeVector {
-			t.Fatalf("%s is a %s", d.Query, expr.Type())
+			t.Fatalf("%s is a %s", d.Query(), expr.Type())
 		}
 		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 			switch n := node.(type) {
 			case *parser.VectorSelector:
 				if !confined(n.LabelMatchers, "kube_namespace_name", "shop") || !confined(n.LabelMatchers, "kube_cluster_name", "c1") {
-					t.Fatalf("%s is not confined in %s", n, d.Query)
+					t.Fatalf("%s is not confined in %s", n, d.Query())
 				}
 				if n.OriginalOffset != 0 || n.Timestamp != nil || n.StartOrEnd != 0 || n.OriginalOffsetExpr != nil {
 					t.Fatalf("%s looks into another time", n)
@@ -248,7 +248,7 @@ func FuzzConfine(f *testing.F) {
 		})
 		again := query.Compile(b, connection(), query.Target{})
 		if again.Question != d.Question {
-			t.Fatalf("compiled twice: %s and %s", d.Query, again.Query)
+			t.Fatalf("compiled twice: %s and %s", d.Query(), again.Query())
 		}
 	})
 }

@@ -245,7 +245,7 @@ func (s *sysdigStage) ask(requests []query.Request, in query.Cluster) map[query.
 // askOne answers one question alone.
 func (s *sysdigStage) askOne(q query.Question, in query.Cluster) query.Outcome {
 	s.t.Helper()
-	return s.ask(query.Plan([]query.Question{q}), in)[q]
+	return s.ask(query.Plan([]query.Question{q}, query.Whole), in)[q]
 }
 
 // show is an outcome in one line.

@@ -85,8 +85,8 @@ func (h Heard) Covers(window time.Duration) *metric.Failure {
 func Windows(requests []Request) []time.Duration {
 	var windows []time.Duration
 	for _, r := range requests {
-		if r.Shape.Window > 0 {
-			windows = append(windows, r.Shape.Window)
+		if window := r.Window(); window > 0 {
+			windows = append(windows, window)
 		}
 	}
 	slices.Sort(windows)

@@ -1,28 +1,71 @@
 package query
 
 import (
-	"cmp"
+	"hash/fnv"
 	"slices"
+	"time"
 )
 
-// maxQueryLength leaves room below the 50,000 characters that Sysdig's Prometheus API takes.
-const maxQueryLength = 48_000
+const (
+	// maxQueryLength leaves room below the 50,000 characters that Sysdig's Prometheus API takes.
+	maxQueryLength = 48_000
+	// maxNamedObjects is up to how many different objects a request names them; beyond that the namespaces must do.
+	maxNamedObjects = 20
+	// maxDepth is how often a shape is halved at most.
+	maxDepth = 16
+)
 
-// maxNamedObjects is up to how many different objects a request names them; beyond that the namespaces must do.
-const maxNamedObjects = 20
+// Key is what one request is about: a shape, or a part of it. It is comparable and stays the same from round to round.
+type Key struct {
+	Shape ShapeID
+	Part  Part
+}
+
+// Halves are the two parts of what a request is about.
+func (k Key) Halves() [2]Key {
+	next := Part{bits: k.Part.bits, depth: k.Part.depth + 1}
+	high := next
+	high.bits |= 1 << k.Part.depth
+	return [2]Key{{k.Shape, next}, {k.Shape, high}}
+}
+
+// Part is a share of the namespaces: those whose hash ends with the same bits. The zero Part is all of them. Halving by hash
+// leaves the other half alone when namespaces come and go.
+type Part struct {
+	bits  uint32
+	depth uint8
+}
+
+// has tells whether a namespace is in the part.
+func (p Part) has(namespace string) bool {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(namespace)) // it never fails
+	return hash.Sum32()&(1<<p.depth-1) == p.bits
+}
 
 // Request is one query and the questions that its answer answers.
 type Request struct {
-	Shape     Shape
+	Key
 	PromQL    string
 	Questions []Question
 }
 
+// Window is the stretch of time that values summarize; zero for raw PromQL.
+func (r *Request) Window() time.Duration { return r.Shape.Value().Window }
+
+// Divisible tells whether the request can be halved: it asks about more than one namespace.
+func (r *Request) Divisible() bool {
+	return r.Part.depth < maxDepth && slices.ContainsFunc(r.Questions, func(q Question) bool {
+		return q.View.Namespace != r.Questions[0].View.Namespace
+	})
+}
+
 // Plan merges questions into requests: one per shape, confined to the namespaces (and the objects, when they are few)
-// that are wanted, and split when the query would be too long. The order is that of the first question of each shape.
-func Plan(questions []Question) []Request {
-	var order []Shape
-	byShape := map[Shape][]Question{}
+// that are wanted. It is halved by namespace when halved says so, and when the query would be too long. The order is that of
+// the first question of each shape.
+func Plan(questions []Question, halved func(Key) bool) []Request {
+	var order []ShapeID
+	byShape := map[ShapeID][]Question{}
 	for _, q := range questions {
 		if _, ok := byShape[q.Shape]; !ok {
 			order = append(order, q.Shape)
@@ -31,22 +74,41 @@ func Plan(questions []Question) []Request {
 	}
 	requests := make([]Request, 0, len(order))
 	for _, shape := range order {
-		requests = append(requests, shape.requests(byShape[shape])...)
+		requests = append(requests, requestsOf(Key{Shape: shape}, byShape[shape], halved)...)
 	}
 	return requests
 }
 
-func (s Shape) requests(questions []Question) []Request {
+// Whole halves nothing that Sysdig could take as a whole.
+func Whole(Key) bool { return false }
+
+// alone is the PromQL that asks one question.
+func (q Question) alone() string { return Plan([]Question{q}, Whole)[0].PromQL }
+
+func requestsOf(key Key, questions []Question, halved func(Key) bool) []Request {
+	request := Request{Key: key, Questions: questions}
+	divisible := request.Divisible()
+	if !divisible || !halved(key) {
+		request.PromQL = promQLOf(key.Shape.Value(), questions)
+		if !divisible || len(request.PromQL) <= maxQueryLength {
+			return []Request{request}
+		}
+	}
+	var requests []Request
+	for _, half := range key.Halves() {
+		within := slices.DeleteFunc(slices.Clone(questions), func(q Question) bool { return !half.Part.has(q.View.Namespace) })
+		if len(within) > 0 {
+			requests = append(requests, requestsOf(half, within, halved)...)
+		}
+	}
+	return requests
+}
+
+func promQLOf(s Shape, questions []Question) string {
 	if s.Grain == Raw {
-		return []Request{{Shape: s, PromQL: s.PromQL, Questions: questions}}
+		return s.PromQL
 	}
-	promQL := s.promQL(s.narrow(questions))
-	if len(promQL) <= maxQueryLength || len(questions) == 1 {
-		return []Request{{Shape: s, PromQL: promQL, Questions: questions}}
-	}
-	slices.SortStableFunc(questions, func(a, b Question) int { return cmp.Compare(a.View.Namespace, b.View.Namespace) })
-	half := len(questions) / 2
-	return append(s.requests(questions[:half]), s.requests(questions[half:])...)
+	return s.promQL(s.narrow(questions))
 }
 
 // narrow collects the namespaces and, when they are few, the objects that the questions are about. A view by selector

@@ -93,7 +93,7 @@ func TestWhatSharesARequest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			all := questions(t, test.one, test.two)
-			requests := query.Plan(all)
+			requests := query.Plan(all, query.Whole)
 			wantEachOnce(t, requests, all)
 			if len(requests) != test.requests {
 				t.Errorf("%d requests, want %d", len(requests), test.requests)
@@ -102,10 +102,10 @@ func TestWhatSharesARequest(t *testing.T) {
 	}
 	other := connection(func(c *v1alpha1.SysdigConnection) { c.Name = "other" })
 	all := append(questions(t, binding()), compile(t, binding(), other).Question)
-	if requests := query.Plan(all); len(requests) != 2 {
+	if requests := query.Plan(all, query.Whole); len(requests) != 2 {
 		t.Errorf("two connections share a request")
 	}
-	if requests := query.Plan(nil); len(requests) != 0 {
+	if requests := query.Plan(nil, query.Whole); len(requests) != 0 {
 		t.Errorf("%d requests for no question", len(requests))
 	}
 }
@@ -147,21 +147,21 @@ func TestObjectsAreNamedWhileTheyAreFew(t *testing.T) {
 		for i := range 20 {
 			bindings = append(bindings, binding(kind(i)))
 		}
-		if got := query.Plan(questions(t, bindings...))[0].PromQL; strings.Count(got, name) != 2 {
+		if got := query.Plan(questions(t, bindings...), query.Whole)[0].PromQL; strings.Count(got, name) != 2 {
 			t.Errorf("20 objects are not named: %s", got)
 		}
 		bindings = append(bindings, binding(kind(20)))
-		if got := query.Plan(questions(t, bindings...))[0].PromQL; strings.Contains(got, name) {
+		if got := query.Plan(questions(t, bindings...), query.Whole)[0].PromQL; strings.Contains(got, name) {
 			t.Errorf("21 objects are named: %s", got)
 		}
 	}
 	all := questions(t, binding(target("v1", "Service", "web")), binding(target("v1", "Pod", "web-0")))
-	if got := query.Plan(all)[0].PromQL; strings.Contains(got, "web-0") {
+	if got := query.Plan(all, query.Whole)[0].PromQL; strings.Contains(got, "web-0") {
 		t.Errorf("the pods of a Service are left out: %s", got)
 	}
 	for _, kind := range [][2]string{{"v1", "Pod"}, {"apps/v1", "Deployment"}} {
 		all := questions(t, binding(target(kind[0], kind[1], "web-0")), binding(every(kind[0], kind[1], app("api"))))
-		if got := query.Plan(all); len(got) != 1 || strings.Contains(got[0].PromQL, "web-0") {
+		if got := query.Plan(all, query.Whole); len(got) != 1 || strings.Contains(got[0].PromQL, "web-0") {
 			t.Errorf("all but one of kind %s are left out: %s", kind[1], got[0].PromQL)
 		}
 	}
@@ -174,7 +174,7 @@ func TestALongQueryIsSplit(t *testing.T) {
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(bindings), func(i, j int) { bindings[i], bindings[j] = bindings[j], bindings[i] })
 	all := questions(t, bindings...)
-	requests := query.Plan(slices.Clone(all))
+	requests := query.Plan(slices.Clone(all), query.Whole)
 	wantEachOnce(t, requests, all)
 	if len(requests) != 2 {
 		t.Errorf("%d requests, want 2", len(requests))
@@ -184,11 +184,11 @@ func TestALongQueryIsSplit(t *testing.T) {
 func TestAPlanLeavesTheQuestionsAlone(t *testing.T) {
 	all := questions(t, binding(in("b")), binding(in("a")), binding(raw("sum(x)", "")))
 	before := slices.Clone(all)
-	first := query.Plan(all)
+	first := query.Plan(all, query.Whole)
 	if !reflect.DeepEqual(all, before) {
 		t.Error("the questions were changed")
 	}
-	if !reflect.DeepEqual(query.Plan(all), first) {
+	if !reflect.DeepEqual(query.Plan(all, query.Whole), first) {
 		t.Error("the plan of the same questions differs")
 	}
 }
@@ -263,7 +263,7 @@ func TestAskedTogetherIsAskedAlone(t *testing.T) {
 		for q := range asked {
 			all = append(all, q)
 		}
-		together := s.ask(query.Plan(slices.Clone(all)), world)
+		together := s.ask(query.Plan(slices.Clone(all), query.Whole), world)
 		for _, q := range all {
 			alone := s.askOne(q, world)
 			if !reflect.DeepEqual(together[q], alone) {

@@ -108,18 +108,18 @@ func TestRawQueriesAreConfined(t *testing.T) {
 	for name, test := range accepted {
 		t.Run(name, func(t *testing.T) {
 			d := compile(t, binding(raw(test.query, "")), connection())
-			if d.Query != test.want {
-				t.Errorf("got\n%s\nwant\n%s", d.Query, test.want)
+			if d.Query() != test.want {
+				t.Errorf("got\n%s\nwant\n%s", d.Query(), test.want)
 			}
-			parse(t, d.Query)
+			parse(t, d.Query())
 			if test.shown == "HTTP 422" {
-				if _, err := s.client.Query(t.Context(), d.Query, attempt.At); metric.AsFailure(err).Reason != metric.Rejected {
+				if _, err := s.client.Query(t.Context(), d.Query(), attempt.At); metric.AsFailure(err).Reason != metric.Rejected {
 					t.Errorf("got %v", err)
 				}
 				return
 			}
 			if got := show(s.askOne(d.Question, nil)); !strings.HasPrefix(got, test.shown) {
-				t.Errorf("%s gives %s, want %s", d.Query, got, test.shown)
+				t.Errorf("%s gives %s, want %s", d.Query(), got, test.shown)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestRawQueriesThatCannotBeConfinedAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := query.Compile(binding(raw(test.query, "")), connection(), query.Target{})
 			if d.Refused == nil || d.Refused.Reason != metric.Rejected || !strings.HasPrefix(d.Refused.Message, "spec.source.promQL.query: ") {
-				t.Fatalf("got %v and %s", d.Refused, d.Query)
+				t.Fatalf("got %v and %s", d.Refused, d.Query())
 			}
 			if !strings.Contains(d.Refused.Message, test.text) {
 				t.Errorf("%q lacks %q", d.Refused.Message, test.text)
@@ -170,7 +170,7 @@ func TestTheAgeOfARawValueIsThatOfItsOldestSelector(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := compile(t, binding(raw(test.query, test.label), target("apps/v1", "Deployment", test.object)), connection())
 			if got := show(s.askOne(d.Question, nil)); !strings.HasPrefix(got, test.want) {
-				t.Errorf("%s gives %s, want %s", d.Query, got, test.want)
+				t.Errorf("%s gives %s, want %s", d.Query(), got, test.want)
 			}
 		})
 	}

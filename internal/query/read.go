@@ -27,12 +27,19 @@ type Attempt struct {
 	Received time.Time
 }
 
-// Read turns an answer into one outcome for each question. An answer that warns of itself is Truncated for all.
+// maxSegments is how many rows Sysdig returns of one aggregation. It says nothing when there are more (Service Limits).
+const maxSegments = 100_000
+
+// Read turns an answer into one outcome for each question. An answer that warns of itself, or that has as many rows as Sysdig
+// returns at most, is Truncated for all.
 func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []Outcome {
 	if len(answer.Warnings) > 0 {
 		return r.Fail(metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0]), attempt)
 	}
-	t := tabulate(r.Shape, answer.Series)
+	if rows := mostRows(answer.Series); rows >= maxSegments {
+		return r.Fail(metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows), attempt)
+	}
+	t := tabulate(r.Shape.Value(), answer.Series)
 	outcomes := make([]Outcome, len(r.Questions))
 	for i, q := range r.Questions {
 		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster}.outcome()
@@ -40,10 +47,28 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 	return outcomes
 }
 
+// mostRows is how many rows the largest of the vectors has that are joined in an answer: the values and, by part, their times.
+func mostRows(series []sysdig.Series) int {
+	rows := map[string]int{}
+	for _, one := range series {
+		rows[one.Labels[partLabel]]++
+	}
+	most := 0
+	for _, n := range rows {
+		most = max(most, n)
+	}
+	return most
+}
+
 // Fail gives every question the same failure.
 func (r Request) Fail(failure *metric.Failure, attempt Attempt) []Outcome {
-	outcomes := make([]Outcome, len(r.Questions))
-	for i, q := range r.Questions {
+	return Fail(r.Questions, failure, attempt)
+}
+
+// Fail gives questions the same failure.
+func Fail(questions []Question, failure *metric.Failure, attempt Attempt) []Outcome {
+	outcomes := make([]Outcome, len(questions))
+	for i, q := range questions {
 		outcomes[i] = Outcome{Question: q, Reading: attempt.reading(nil, failure)}
 	}
 	return outcomes
@@ -156,14 +181,14 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 		}
 		at, ok := r.table.time(one.key)
 		if !ok { // all that is known is that it has a point in the window
-			at = r.attempt.At.Add(-q.Shape.Window)
+			at = r.attempt.At.Add(-r.table.shape.Window)
 		}
 		if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
 			at = r.attempt.At
 		}
 		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
 	}
-	return metric.NewSample(q.Measure, series, q.keepsSeries(), q.Measure.Dated(series, r.attempt.At), r.attempt.Received, q.Shape.Window)
+	return metric.NewSample(q.Measure, series, q.keepsSeries(), q.Measure.Dated(series, r.attempt.At), r.attempt.Received, r.table.shape.Window)
 }
 
 // alive are the parts of an object that have a point of late. The failure is why there is none, or why a row is no value.

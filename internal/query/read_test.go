@@ -66,7 +66,7 @@ func TestReadingAnAnswer(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			request := query.Plan([]query.Question{compile(t, binding(test.edits...), connection()).Question})[0]
+			request := query.Plan([]query.Question{compile(t, binding(test.edits...), connection()).Question}, query.Whole)[0]
 			outcomes := request.Read(sysdig.Answer{Series: test.series}, attempt, nil)
 			if got := show(outcomes[0]); len(outcomes) != 1 || !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
@@ -75,7 +75,7 @@ func TestReadingAnAnswer(t *testing.T) {
 			if (r.Sample == nil) == (r.Failure == nil) || !r.Asked.Equal(attempt.At) || !r.Attempted.Equal(attempt.Received) {
 				t.Errorf("got %+v", r)
 			}
-			if r.Sample != nil && (!r.Sample.Received.Equal(attempt.Received) || r.Sample.Window != request.Shape.Window) {
+			if r.Sample != nil && (!r.Sample.Received.Equal(attempt.Received) || r.Sample.Window != request.Window()) {
 				t.Errorf("got %+v", r.Sample)
 			}
 			cut := request.Read(sysdig.Answer{Series: test.series, Warnings: []string{"cut short"}}, attempt, nil)

@@ -58,7 +58,7 @@ func TestReadingAnAnswerAboutAll(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			edits := append([]edit{every("apps/v1", "Deployment", nil)}, test.edits...)
-			request := query.Plan([]query.Question{compile(t, binding(edits...), connection()).Question})[0]
+			request := query.Plan([]query.Question{compile(t, binding(edits...), connection()).Question}, query.Whole)[0]
 			got := request.Read(sysdig.Answer{Series: test.series}, attempt, nil)[0]
 			if !strings.HasPrefix(show(got), test.want) || (test.want == "") != (show(got) == "") {
 				t.Errorf("got %s, want %s", show(got), test.want)
@@ -100,7 +100,7 @@ func TestAnObjectHasAtMostAHundredCombinations(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			request := query.Plan([]query.Question{compile(t, binding(test.edits...), connection()).Question})[0]
+			request := query.Plan([]query.Question{compile(t, binding(test.edits...), connection()).Question}, query.Whole)[0]
 			if got := show(request.Read(sysdig.Answer{Series: test.rows}, attempt, nil)[0]); !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
@@ -115,7 +115,7 @@ func TestTheItemsOfAnExternalMetricAreCountedToo(t *testing.T) {
 		dated := map[string]string{"kube_namespace_name": "shop", "queue": fmt.Sprint("q-", i), partLabel: "time"}
 		series = append(series, sysdig.Series{Labels: row, Value: 0.0001}, sysdig.Series{Labels: dated, Value: float64(noon.Unix() - 30)})
 	}
-	request := query.Plan([]query.Question{compile(t, binding(external, dimensions("queue")), connection()).Question})[0]
+	request := query.Plan([]query.Question{compile(t, binding(external, dimensions("queue")), connection()).Question}, query.Whole)[0]
 	ask := func(series []sysdig.Series) query.Outcome {
 		return request.Read(sysdig.Answer{Series: series}, attempt, nil)[0]
 	}
@@ -247,13 +247,13 @@ func TestRawQueriesAboutManyObjectsAndDimensions(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := compile(t, binding(test.edits...), connection())
-			parse(t, d.Query)
+			parse(t, d.Query())
 			selector, err := labels.Parse(test.read)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := show(selected(s.askOne(d.Question, nil), selector)); !strings.HasPrefix(got, test.want) || (test.want == "") != (got == "") {
-				t.Errorf("%s gives %s, want %s", d.Query, got, test.want)
+				t.Errorf("%s gives %s, want %s", d.Query(), got, test.want)
 			}
 		})
 	}

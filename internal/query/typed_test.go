@@ -72,10 +72,10 @@ func TestThePromQLOfTypedSources(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := compile(t, binding(test.edits...), connection())
-			if d.Query != test.want {
-				t.Errorf("got\n%s\nwant\n%s", d.Query, test.want)
+			if d.Query() != test.want {
+				t.Errorf("got\n%s\nwant\n%s", d.Query(), test.want)
 			}
-			parse(t, d.Query)
+			parse(t, d.Query())
 		})
 	}
 }
@@ -101,11 +101,11 @@ func TestEveryCombinationParses(t *testing.T) {
 				for _, group := range []v1alpha1.GroupAggregation{"Average", "Sum", "Min", "Max"} {
 					for _, counter := range []v1alpha1.CounterType{"", "Cumulative"} {
 						d := compile(t, binding(kind, aggregated(time, group), func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.CounterType = counter }), c)
-						seen[d.Query] = true
-						for _, matchers := range selectors(parse(t, d.Query)) {
-							scope := d.Question.Shape.Scope
+						seen[d.Query()] = true
+						for _, matchers := range selectors(parse(t, d.Query())) {
+							scope := d.Question.Shape.Value().Scope
 							if !confined(matchers, scope.Labels.Namespace, "shop") || (scope.Cluster != "" && !confined(matchers, scope.Labels.Cluster, scope.Cluster)) {
-								t.Errorf("%s is not confined", d.Query)
+								t.Errorf("%s is not confined", d.Query())
 							}
 						}
 					}
@@ -133,7 +133,7 @@ func TestNames(t *testing.T) {
 		"net.sql.request.time": "sysdig_container_net_sql_request_time", "thread.count": "sysdig_container_thread_count",
 	} {
 		d := compile(t, binding(func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Name = dotted }), connection())
-		if got := d.Question.Shape.Metric; got != want {
+		if got := d.Question.Shape.Value().Metric; got != want {
 			t.Errorf("%s became %s, want %s", dotted, got, want)
 		}
 	}
@@ -144,7 +144,7 @@ func TestNames(t *testing.T) {
 		"agent.tag.x": "agent_tag_x", "kubernetes.pod.label.app": "kube_pod_label_app", "net.http.statusCode": "net_http_statusCode", "container_name": "container_name",
 	} {
 		d := compile(t, binding(where(dotted, v1alpha1.FilterIn, "v")), connection())
-		if got := d.Question.Shape.Where; got != `,`+want+`="v"` {
+		if got := d.Question.Shape.Value().Where; got != `,`+want+`="v"` {
 			t.Errorf("%s became %s, want %s", dotted, got, want)
 		}
 	}

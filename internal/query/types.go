@@ -2,6 +2,7 @@ package query
 
 import (
 	"time"
+	"unique"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,7 +41,14 @@ type Scope struct {
 // Labels are the PromQL labels of Kubernetes objects.
 type Labels struct{ Cluster, Namespace, WorkloadType, Workload, Pod string }
 
-// Shape is what two questions must have in common to be answered by one request. It is comparable and used as a map key.
+// ShapeID stands for a shape, the same for equal ones. Questions hold it in place of the shape: it is as small as a pointer,
+// and thousands of questions share what they have in common.
+type ShapeID = unique.Handle[Shape]
+
+// ID stands for the shape.
+func (s Shape) ID() ShapeID { return unique.Make(s) }
+
+// Shape is what two questions must have in common to be answered by one request. It is comparable.
 type Shape struct {
 	Scope Scope
 	Grain Grain
@@ -91,7 +99,7 @@ type View struct {
 // Question is what one binding asks. Two equal questions have the same answer: an edit that leaves the question alone
 // keeps the sample, any other edit starts over.
 type Question struct {
-	Shape   Shape
+	Shape   ShapeID
 	View    View
 	Measure metric.Measure
 }
@@ -127,8 +135,14 @@ type Definition struct {
 	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set.
 	Refused  *metric.Failure
 	Question Question
-	// Query is the PromQL that asks this question alone, for humans.
-	Query string
+}
+
+// Query is the PromQL that asks the question alone, for humans; empty when it is refused.
+func (d Definition) Query() string {
+	if d.Refused != nil {
+		return ""
+	}
+	return d.Question.alone()
 }
 
 // Outcome is how one attempt to answer a question ended.

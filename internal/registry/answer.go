@@ -18,6 +18,11 @@ const (
 
 // answer is what is known of one question.
 type answer struct {
+	question query.Question
+	tenant   tenant
+	pace     *pace
+	// over is why the question is not asked although nothing is wrong with it; nil: it is.
+	over *metric.Failure
 	// reading has no sample when the question is about all objects: those are in objects.
 	reading metric.Reading
 	objects map[string]query.Found
@@ -76,6 +81,9 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 		a := r.answers[outcomes[i].Question]
 		if a == nil {
 			continue
+		}
+		if a.reading.Attempted.IsZero() {
+			delete(r.demands[a.question.Shape].unanswered, a)
 		}
 		was = was[:0]
 		for _, e := range a.entries {

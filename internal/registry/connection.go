@@ -1,10 +1,11 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
@@ -23,6 +24,10 @@ type Connection struct {
 	Generation   int64
 	Interval     time.Duration
 	IngestionLag time.Duration
+	// RequestsPerMinute bounds what all replicas together may send; 0 for no bound.
+	RequestsPerMinute int
+	// QueriesPerNamespace is how many shapes the bindings of one namespace may need; 0 for any number.
+	QueriesPerNamespace int
 	// Heartbeat tells how far ingestion has come.
 	Heartbeat query.Heartbeat
 	// Source answers; nil when Refused says why the connection cannot be used.
@@ -33,6 +38,8 @@ type Connection struct {
 	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended.
 	Health    *metric.Failure
 	Attempted time.Time
+	// Usage is what the questions cost.
+	Usage Usage
 }
 
 // PutConnection adds a connection or replaces the one of the same name, and asks for a round at once. Readings are kept:
@@ -44,7 +51,16 @@ func (r *Registry) PutConnection(c Connection) {
 	if c.Generation == old.Generation {
 		c.Health, c.Attempted = old.Health, old.Attempted
 	}
+	c.Usage = old.Usage
 	r.connections[c.Name] = c
+	var changed []types.NamespacedName
+	if c.QueriesPerNamespace != old.QueriesPerNamespace {
+		for t := range r.tenants {
+			if t.connection == c.Name {
+				changed = append(changed, r.allot(t)...)
+			}
+		}
+	}
 	listeners := slices.Clone(r.connected)
 	r.mu.Unlock()
 	if idle, ok := old.Source.(interface{ Close() }); ok {
@@ -54,6 +70,7 @@ func (r *Registry) PutConnection(c Connection) {
 	for _, tell := range listeners {
 		tell(c.Name)
 	}
+	r.tell(changed)
 }
 
 // DeleteConnection forgets a connection.
@@ -69,43 +86,6 @@ func (r *Registry) Connection(name string) (Connection, bool) {
 	defer r.mu.RUnlock()
 	c, ok := r.connections[name]
 	return c, ok
-}
-
-// Wanted is what a connection is asked.
-type Wanted struct {
-	Connection Connection
-	// Questions are all questions, each once.
-	Questions []query.Question
-	// Unanswered are those that were never attempted.
-	Unanswered []query.Question
-}
-
-// Wanted lists what every connection is asked, in order of the connections' names. Suspended bindings are asked too, so
-// that they are warm when they resume.
-func (r *Registry) Wanted() []Wanted {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	byName := map[string]*Wanted{}
-	for question, a := range r.answers {
-		name := question.Shape.Scope.Connection
-		connection, ok := r.connections[name]
-		if !ok || connection.Heartbeat.Scope != question.Shape.Scope {
-			continue // compiled for another state of the connection: the binding's own reconciler is on its way
-		}
-		if byName[name] == nil {
-			byName[name] = &Wanted{Connection: connection}
-		}
-		byName[name].Questions = append(byName[name].Questions, question)
-		if a.reading.Attempted.IsZero() {
-			byName[name].Unanswered = append(byName[name].Unanswered, question)
-		}
-	}
-	wanted := make([]Wanted, 0, len(byName))
-	for _, w := range byName {
-		wanted = append(wanted, *w)
-	}
-	slices.SortFunc(wanted, func(a, b Wanted) int { return cmp.Compare(a.Connection.Name, b.Connection.Name) })
-	return wanted
 }
 
 // FileHealth stores how a round of a connection ended and tells those who listen when that has changed.

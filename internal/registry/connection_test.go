@@ -7,14 +7,29 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 func names(questions []query.Question) []string {
 	all := []string{}
 	for _, q := range questions {
-		all = append(all, q.Shape.Metric)
+		all = append(all, q.Shape.Value().Metric)
 	}
 	slices.Sort(all)
+	return all
+}
+
+func questionsOf(w registry.Wanted) (all []query.Question) {
+	for _, asked := range w.Shapes {
+		all = append(all, asked.Questions...)
+	}
+	return all
+}
+
+func unansweredOf(w registry.Wanted) (all []query.Question) {
+	for _, asked := range w.Shapes {
+		all = append(all, asked.Unanswered...)
+	}
 	return all
 }
 
@@ -25,8 +40,8 @@ func TestWantedListsEachQuestionOnce(t *testing.T) {
 	same := func(d *query.Definition) { d.Question = question("same") }
 	for _, d := range []query.Definition{
 		define("a", same), define("b", same, claiming("b")), define("c", claiming("c")),
-		define("d", claiming("d"), func(d *query.Definition) { d.Question.Shape.Scope.Connection = "second" }),
-		define("e", claiming("e"), func(d *query.Definition) { d.Question.Shape.Scope.Connection = "nowhere" }),
+		define("d", claiming("d"), reshaped(func(s *query.Shape) { s.Scope.Connection = "second" })),
+		define("e", claiming("e"), reshaped(func(s *query.Shape) { s.Scope.Connection = "nowhere" })),
 	} {
 		b.Put(d)
 	}
@@ -35,10 +50,10 @@ func TestWantedListsEachQuestionOnce(t *testing.T) {
 	if len(wanted) != 2 || wanted[0].Connection.Name != "default" || wanted[1].Connection.Name != "second" {
 		t.Fatalf("got %+v", wanted)
 	}
-	if got := names(wanted[0].Questions); !slices.Equal(got, []string{"c", "same"}) {
+	if got := names(questionsOf(wanted[0])); !slices.Equal(got, []string{"c", "same"}) {
 		t.Errorf("questions %q", got)
 	}
-	if got := names(wanted[0].Unanswered); !slices.Equal(got, []string{"same"}) {
+	if got := names(unansweredOf(wanted[0])); !slices.Equal(got, []string{"same"}) {
 		t.Errorf("unanswered %q", got)
 	}
 	b.DeleteConnection("default")
@@ -55,7 +70,7 @@ func TestANewBindingKnowsWhatOthersWereAnswered(t *testing.T) {
 	late := define("b", claiming("b"), func(d *query.Definition) { d.Question = question("a") })
 	b.Put(late)
 	b.wantValue(late.Claim, 7)
-	if wanted := b.Wanted(); len(wanted[0].Unanswered) != 0 || len(wanted[0].Questions) != 1 {
+	if wanted := b.Wanted(); len(unansweredOf(wanted[0])) != 0 || len(questionsOf(wanted[0])) != 1 {
 		t.Errorf("got %+v", wanted)
 	}
 }

@@ -107,7 +107,19 @@ var open = metric.Measure{Multiplier: 1, Min: math.Inf(-1), Max: math.Inf(1)}
 
 // question is one of a shape of its own, named by its metric.
 func question(name string) query.Question {
-	return query.Question{Shape: query.Shape{Scope: query.Scope{Connection: "default"}, Metric: name}, Measure: open}
+	return query.Question{Shape: query.Shape{Scope: query.Scope{Connection: "default"}, Metric: name}.ID(), Measure: open}
+}
+
+// reshape edits the shape of a definition's question.
+func reshape(d *query.Definition, edit func(*query.Shape)) {
+	shape := d.Question.Shape.Value()
+	edit(&shape)
+	d.Question.Shape = shape.ID()
+}
+
+// reshaped is a change of define.
+func reshaped(edit func(*query.Shape)) func(*query.Definition) {
+	return func(d *query.Definition) { reshape(d, edit) }
 }
 
 // define is a binding that was created at noon, asks a question named like itself and claims the metric m of Service web.

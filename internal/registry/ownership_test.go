@@ -30,7 +30,7 @@ func (b *board) putAll(values map[string]float64, all ...query.Definition) {
 
 // asking gives a set a question of its own.
 func asking(name string) func(*query.Definition) {
-	return func(d *query.Definition) { d.Question.Shape.Metric = name }
+	return reshaped(func(s *query.Shape) { s.Metric = name })
 }
 
 func TestTheOldestServesAnObjectBeItByNameOrBySelector(t *testing.T) {

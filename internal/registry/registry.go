@@ -32,7 +32,11 @@ type Registry struct {
 	entries     map[types.NamespacedName]*entry
 	families    map[metric.Claim]*family // by metric.Claim.Family
 	answers     map[query.Question]*answer
+	demands     map[query.ShapeID]*demand
+	tenants     map[tenant]map[query.ShapeID]int // how many questions of each shape a tenant asks
+	crowded     map[tenant]struct{}              // who needs more shapes than allowed
 	connections map[string]Connection
+	paces       map[string]*pace
 	routes      map[metric.API]*metric.Failure // nil is routed to us; what is missing is not known yet
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
@@ -61,7 +65,11 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		entries:     map[types.NamespacedName]*entry{},
 		families:    map[metric.Claim]*family{},
 		answers:     map[query.Question]*answer{},
+		demands:     map[query.ShapeID]*demand{},
+		tenants:     map[tenant]map[query.ShapeID]int{},
+		crowded:     map[tenant]struct{}{},
 		connections: map[string]Connection{},
+		paces:       map[string]*pace{},
 		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
 	}
@@ -86,13 +94,14 @@ func (r *Registry) Put(d query.Definition) {
 	if d.Refused == nil {
 		r.join(e) // before the old one leaves: the answer goes with the last who asks
 	}
-	if old := r.entries[d.Binding]; old != nil {
+	old := r.entries[d.Binding]
+	if old != nil {
 		left = old.definition.Claim
 		r.remove(old)
 	}
 	r.entries[d.Binding] = e
 	r.claim(e)
-	changed := r.affected(d.Claim, e)
+	changed := append(r.allotted(e, old), r.affected(d.Claim, e)...)
 	if !d.Claim.Servable() {
 		changed = append(changed, d.Binding)
 	}
@@ -110,12 +119,27 @@ func (r *Registry) Put(d query.Definition) {
 func (r *Registry) join(e *entry) {
 	a := r.answers[e.definition.Question]
 	if a == nil {
-		view := &e.definition.Question.View
-		a = &answer{listed: view.All && view.ByService}
-		r.answers[e.definition.Question] = a
+		q := &e.definition.Question
+		connection := q.Shape.Value().Scope.Connection
+		a = &answer{
+			question: *q, listed: q.View.All && q.View.ByService,
+			tenant: tenant{connection, e.definition.Binding.Namespace}, pace: r.paceOf(connection),
+		}
+		r.answers[a.question] = a
+		r.demandOf(a)
 	}
 	a.entries = append(a.entries, e)
 	e.answer = a
+}
+
+// allotted decides anew which shapes the tenants of entries are asked about.
+func (r *Registry) allotted(entries ...*entry) (changed []types.NamespacedName) {
+	for _, e := range entries {
+		if e != nil && e.answer != nil {
+			changed = append(changed, r.allot(e.answer.tenant)...)
+		}
+	}
+	return changed
 }
 
 // claim files the entry under its claim. The oldest comes first.
@@ -152,7 +176,7 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 	}
 	r.remove(e)
 	delete(r.entries, binding)
-	changed := r.affected(e.definition.Claim, nil)
+	changed := append(r.allotted(e), r.affected(e.definition.Claim, nil)...)
 	r.mu.Unlock()
 	r.tell(changed)
 }
@@ -162,7 +186,7 @@ func (r *Registry) remove(e *entry) {
 	if a := e.answer; a != nil {
 		a.entries = without(a.entries, e)
 		if len(a.entries) == 0 {
-			delete(r.answers, e.definition.Question)
+			r.drop(a)
 		}
 	}
 	c := e.definition.Claim

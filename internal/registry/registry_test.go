@@ -29,11 +29,11 @@ func TestWhatAnEditDoesToTheSample(t *testing.T) {
 		"the name is edited":        {claiming("other"), true},
 		"maxAge is edited":          {func(d *query.Definition) { d.Policy.MaxAge = time.Hour }, true},
 		"the generation grows":      {func(d *query.Definition) { d.Generation++ }, true},
-		"the metric is edited":      {func(d *query.Definition) { d.Question.Shape.Metric = "other" }, false},
-		"the window is edited":      {func(d *query.Definition) { d.Question.Shape.Window = time.Hour }, false},
+		"the metric is edited":      {reshaped(func(s *query.Shape) { s.Metric = "other" }), false},
+		"the window is edited":      {reshaped(func(s *query.Shape) { s.Window = time.Hour }), false},
 		"the multiplier is edited":  {func(d *query.Definition) { d.Question.Measure.Multiplier = 1000 }, false},
 		"the target is edited":      {func(d *query.Definition) { d.Question.View.Workload = "other" }, false},
-		"the account is edited":     {func(d *query.Definition) { d.Question.Shape.Scope.Endpoint = "other" }, false},
+		"the account is edited":     {reshaped(func(s *query.Shape) { s.Scope.Endpoint = "other" }), false},
 		"the bounds are edited":     {func(d *query.Definition) { d.Question.Measure.Max = 100 }, false},
 		"dimensions are edited":     {func(d *query.Definition) { d.Question.View.Dimensions[0] = "method" }, false},
 		"it is another binding now": {func(d *query.Definition) { d.UID = "another" }, true}, // samples are the question's
@@ -87,7 +87,7 @@ func TestASuspendedBindingIsAskedAndNotServed(t *testing.T) {
 	b.PutConnection(connectionNamed("default"))
 	asleep := define("a", func(d *query.Definition) { d.Policy.Suspended = true })
 	b.Put(asleep)
-	if wanted := b.Wanted(); len(wanted) != 1 || len(wanted[0].Unanswered) != 1 {
+	if wanted := b.Wanted(); len(wanted) != 1 || len(unansweredOf(wanted[0])) != 1 {
 		t.Errorf("wanted %+v", wanted)
 	}
 	b.answer(asleep.Question, 7)

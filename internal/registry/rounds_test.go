@@ -52,15 +52,17 @@ func (s *shop) round(q query.Question) {
 		dated := map[string]string{"ns": "shop", "pod": pod, "sysdig_metrics_part": "time"}
 		answer.Series = append(answer.Series, sysdig.Series{Labels: row, Value: value}, sysdig.Series{Labels: dated, Value: float64(s.clk.Now().Unix())})
 	}
-	request := query.Plan([]query.Question{q})[0]
+	request := query.Plan([]query.Question{q}, query.Whole)[0]
 	s.File(request.Read(answer, query.Attempt{At: s.clk.Now(), Received: s.clk.Now()}, s))
 }
 
 // perService is a set of Services that are asked about by their pods.
 func perService(selector string, more ...func(*query.Definition)) query.Definition {
 	return define("set", append([]func(*query.Definition){all(services, selector), byService, func(d *query.Definition) {
-		d.Question.Shape.Scope.Labels = query.Labels{Namespace: "ns", Pod: "pod", Cluster: "cluster", Workload: "workload", WorkloadType: "type"}
-		d.Question.Shape.Grain, d.Question.Shape.Window = query.ByPod, time.Minute
+		reshape(d, func(s *query.Shape) {
+			s.Scope.Labels = query.Labels{Namespace: "ns", Pod: "pod", Cluster: "cluster", Workload: "workload", WorkloadType: "type"}
+			s.Grain, s.Window = query.ByPod, time.Minute
+		})
 		d.Question.View.Namespace, d.Question.View.Selector = "shop", selector
 		d.Question.Measure.Group = metric.Sum
 	}}, more...)...)

@@ -52,7 +52,7 @@ func (r *Registry) owner(f *family, claim *metric.Claim) *entry {
 // refusedSet is the oldest set that cannot be asked; nil when there is none.
 func (f *family) refusedSet() *entry {
 	for _, set := range f.sets {
-		if set.definition.Refused != nil {
+		if set.refused() != nil {
 			return set
 		}
 	}
@@ -62,8 +62,8 @@ func (f *family) refusedSet() *entry {
 // judge says what is served now of one object; series picks among the series that are kept apart.
 func (e *entry) judge(object string, series labels.Selector, now time.Time) (*metric.Sample, *metric.Failure) {
 	d := &e.definition
-	if d.Refused != nil {
-		return nil, d.Refused
+	if refused := e.refused(); refused != nil {
+		return nil, refused
 	}
 	reading := e.answer.reading
 	if d.Claim.Set() {
@@ -76,7 +76,7 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 	sample, failure := d.Policy.Judge(reading, now)
 	switch {
 	case failure != nil:
-		return nil, failure
+		return nil, e.slow(failure, reading)
 	case sample.Whole == nil && all:
 		return sample, nil
 	}
@@ -89,6 +89,22 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 	}
 	reading.Sample = selected // the series that were picked may be older than the others
 	return d.Policy.Judge(reading, now)
+}
+
+// refused is why the entry cannot be asked; nil when it is.
+func (e *entry) refused() *metric.Failure {
+	if e.answer == nil {
+		return e.definition.Refused
+	}
+	return e.answer.over
+}
+
+// slow is the failure of a value that is too old because the quota lets the next one wait; any other as it is.
+func (e *entry) slow(failure *metric.Failure, reading metric.Reading) *metric.Failure {
+	if failure.Reason != metric.Stale || reading.Failure != nil {
+		return failure
+	}
+	return cmp.Or(e.answer.pace.beyond(e.definition.Policy.MaxAge), failure)
 }
 
 // object is what a value of the entry describes.
@@ -133,7 +149,7 @@ func (r *Registry) List(of metric.Claim, objects, series labels.Selector) (items
 // nothing is why there is not a single object.
 func (f *family) nothing(of metric.Claim, objects labels.Selector) *metric.Failure {
 	if set := f.refusedSet(); set != nil {
-		return set.definition.Refused
+		return set.refused()
 	}
 	return metric.Failf(metric.NoData, "no %s in namespace %s match both the binding's selector and %q", of.Resource, of.Namespace, objects)
 }

@@ -252,7 +252,8 @@ func TestAReadPicksAmongTheSeriesThatAreKeptApart(t *testing.T) {
 	b := newBoard(t)
 	b.pods("web", "a", "b", "c")
 	keep := func(d *query.Definition) {
-		d.Question.Shape.Dimensions[0], d.Question.View.Dimensions[0] = "http_method", "method"
+		reshape(d, func(s *query.Shape) { s.Dimensions[0] = "http_method" })
+		d.Question.View.Dimensions[0] = "method"
 		d.Question.Measure.Group = metric.Sum
 	}
 	d := define("web", all(pods, "app=web"), keep)

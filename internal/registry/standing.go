@@ -52,17 +52,18 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
 	s := Standing{Definition: e.definition, NotRouted: r.routes[e.definition.Claim.API()]}
+	s.Definition.Refused = e.refused()
 	if winner := r.winner(e); winner != nil {
 		s.lose(winner)
 		return s
 	}
-	if e.definition.Claim.Set() && e.definition.Refused == nil {
+	if e.definition.Claim.Set() && s.Definition.Refused == nil {
 		r.survey(e, now, &s)
 		return s
 	}
 	s.Sample, s.Failure = e.judge("", nil, now)
 	if s.Served = s.Sample != nil; s.Served {
-		s.Failure = e.answer.reading.Failure
+		s.Failure = e.troubled()
 		s.Until = e.definition.Policy.Until(e.answer.reading, now)
 	}
 	return s
@@ -134,7 +135,7 @@ func (r *Registry) survey(e *entry, now time.Time, s *Standing) {
 	case s.Matched == 0:
 		s.Failure = e.empty(now)
 	case s.Served:
-		s.Failure = cmp.Or(e.answer.reading.Failure, s.Failure)
+		s.Failure = cmp.Or(e.troubled(), s.Failure)
 		if claim.Resource == pods {
 			s.Sample = mean.sample()
 		}
@@ -178,18 +179,27 @@ func (r *Registry) outline(e *entry, now time.Time) outline {
 	if winner := r.winner(e); winner != nil {
 		return outline{reason: metric.NameTaken, winner: winner.definition.Binding}
 	}
-	d := &e.definition
-	if d.Claim.Set() && d.Refused == nil {
+	if e.definition.Claim.Set() && e.refused() == nil {
 		return e.outlineOfSet(now)
 	}
 	if _, failure := e.judge("", nil, now); failure != nil {
 		return outline{reason: failure.Reason}
 	}
+	return e.serving()
+}
+
+// serving is the outline of an entry that has a value.
+func (e *entry) serving() outline {
 	o := outline{served: true}
-	if failure := e.answer.reading.Failure; failure != nil {
+	if failure := e.troubled(); failure != nil {
 		o.reason = failure.Reason
 	}
 	return o
+}
+
+// troubled is why what is served now may not be for long: the last attempt failed, or the next one comes too late.
+func (e *entry) troubled() *metric.Failure {
+	return cmp.Or(e.answer.reading.Failure, e.answer.pace.beyond(e.definition.Policy.MaxAge))
 }
 
 func (e *entry) outlineOfSet(now time.Time) outline {
@@ -197,11 +207,7 @@ func (e *entry) outlineOfSet(now time.Time) outline {
 	reading := a.reading
 	reading.Sample = a.freshest
 	if _, failure := policy.Judge(reading, now); failure == nil {
-		o := outline{served: true}
-		if a.reading.Failure != nil {
-			o.reason = a.reading.Failure.Reason
-		}
-		return o
+		return e.serving()
 	}
 	// Not even one: as little as of an object that nothing is known of.
 	if _, failure := policy.Judge(a.held(""), now); failure != nil {
@@ -262,7 +268,7 @@ func (r *Registry) Settled() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, e := range r.entries {
-		refused := e.definition.Refused
+		refused := e.refused()
 		if refused == nil && e.answer.reading.Attempted.IsZero() || refused != nil && refused.Reason == metric.Pending {
 			return false
 		}

@@ -14,6 +14,9 @@ type Answer struct {
 	Series []Series
 	// Warnings say that the answer is incomplete: Sysdig cuts lists that are too long and tells so here.
 	Warnings []string
+	// RateLimit is how many requests a minute Sysdig allows, as the header X-RateLimit-Limit says; 0 when it does not say. It is
+	// there also when the request failed.
+	RateLimit int
 }
 
 // Series is one row of an answer: its labels and one value.

@@ -107,11 +107,23 @@ func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 		return Answer{}, c.transportFailure(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
+	limit := rateLimit(response.Header)
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		return Answer{}, statusFailure(response.StatusCode, response.Header, body, c.redact)
+		return Answer{RateLimit: limit}, statusFailure(response.StatusCode, response.Header, body, c.redact)
 	}
-	return c.read(response)
+	answer, err := c.read(response)
+	answer.RateLimit = limit
+	return answer, err
+}
+
+// rateLimit reads how many requests a minute are allowed; 0 when the answer does not say.
+func rateLimit(header http.Header) int {
+	limit, err := strconv.Atoi(header.Get("X-RateLimit-Limit"))
+	if err != nil || limit < 0 {
+		return 0
+	}
+	return limit
 }
 
 // read reads and decodes a successful answer.

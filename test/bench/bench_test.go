@@ -116,7 +116,7 @@ func TestTheContentIsWhatTheReportSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shapes, claims, questions := map[query.Shape]int{}, map[string]bool{}, map[query.Question]bool{}
+	shapes, claims, questions := map[query.ShapeID]int{}, map[string]bool{}, map[query.Question]bool{}
 	for _, d := range all {
 		shapes[d.Question.Shape]++
 		claims[d.Claim.Path("v1beta2")] = true

@@ -124,7 +124,7 @@ func outcomes(all []query.Definition, now time.Time) []query.Outcome {
 	round := make([]query.Outcome, len(all))
 	for i, d := range all {
 		sample := metric.Sample{
-			Value: valueOf(i), Milli: int64(valueOf(i) * 1000), Time: now.Add(-25 * time.Second), Received: now, Window: d.Question.Shape.Window,
+			Value: valueOf(i), Milli: int64(valueOf(i) * 1000), Time: now.Add(-25 * time.Second), Received: now, Window: d.Question.Shape.Value().Window,
 		}
 		round[i] = query.Outcome{Question: d.Question, Reading: metric.Reading{Sample: &sample, Asked: sample.Time, Attempted: now}}
 	}

@@ -1,0 +1,214 @@
+package registry
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// demand is what is asked about one shape. The lists that the poller gets are made when something has changed and shared
+// until the next change, so that a round costs nothing for questions that stay.
+type demand struct {
+	connection string
+	answers    map[*answer]struct{}
+	unanswered map[*answer]struct{}
+	version    int64
+	asked      []query.Question // of answers that are not over the limit; nil when it has to be made again
+}
+
+// change notes that other questions are asked.
+func (d *demand) change() {
+	d.asked = nil
+	d.version++
+}
+
+// questions lists what is asked.
+func (d *demand) questions() []query.Question {
+	if d.asked == nil {
+		d.asked = make([]query.Question, 0, len(d.answers))
+		for a := range d.answers {
+			if a.over == nil {
+				d.asked = append(d.asked, a.question)
+			}
+		}
+		slices.SortFunc(d.asked, func(a, b query.Question) int {
+			return cmp.Or(cmp.Compare(a.View.Namespace, b.View.Namespace), cmp.Compare(a.View.Workload, b.View.Workload))
+		})
+	}
+	return d.asked
+}
+
+// never lists what was never attempted.
+func (d *demand) never() []query.Question {
+	var questions []query.Question
+	for a := range d.unanswered {
+		if a.over == nil {
+			questions = append(questions, a.question)
+		}
+	}
+	return questions
+}
+
+// Wanted is what a connection is asked.
+type Wanted struct {
+	Connection Connection
+	Shapes     []Asked
+}
+
+// Asked are the questions of one shape, each once. The lists are shared and must not be changed.
+type Asked struct {
+	Shape query.ShapeID
+	// Version is another one when Questions are others.
+	Version   int64
+	Questions []query.Question
+	// Unanswered are those of them that were never attempted.
+	Unanswered []query.Question
+}
+
+// Wanted lists what every connection is asked, in order of the connections' names. Suspended bindings are asked too, so
+// that they are warm when they resume.
+func (r *Registry) Wanted() []Wanted {
+	r.mu.Lock() // lists are made on demand
+	defer r.mu.Unlock()
+	byName := map[string]*Wanted{}
+	for shape, d := range r.demands {
+		connection, ok := r.connections[d.connection]
+		if !ok || connection.Heartbeat.Scope != shape.Value().Scope {
+			continue // compiled for another state of the connection: the binding's own reconciler is on its way
+		}
+		questions := d.questions()
+		if len(questions) == 0 {
+			continue
+		}
+		if byName[d.connection] == nil {
+			byName[d.connection] = &Wanted{Connection: connection}
+		}
+		w := byName[d.connection]
+		w.Shapes = append(w.Shapes, Asked{Shape: shape, Version: d.version, Questions: questions, Unanswered: d.never()})
+	}
+	wanted := make([]Wanted, 0, len(byName))
+	for _, w := range byName {
+		wanted = append(wanted, *w)
+	}
+	slices.SortFunc(wanted, func(a, b Wanted) int { return cmp.Compare(a.Connection.Name, b.Connection.Name) })
+	return wanted
+}
+
+// Askers counts the bindings that need a shape and names the first of them, in order of their names.
+func (r *Registry) Askers(shape query.ShapeID, limit int) (bindings int, first []types.NamespacedName) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	d := r.demands[shape]
+	if d == nil {
+		return 0, nil
+	}
+	var all []types.NamespacedName
+	for a := range d.answers {
+		for _, e := range a.entries {
+			all = append(all, e.definition.Binding)
+		}
+	}
+	slices.SortFunc(all, func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
+	return len(all), all[:min(limit, len(all))]
+}
+
+// tenant is a namespace that asks a connection.
+type tenant struct{ connection, namespace string }
+
+// demandOf files an answer to a new question under its shape and its tenant.
+func (r *Registry) demandOf(a *answer) {
+	d := r.demands[a.question.Shape]
+	if d == nil {
+		d = &demand{connection: a.tenant.connection, answers: map[*answer]struct{}{}, unanswered: map[*answer]struct{}{}}
+		r.demands[a.question.Shape] = d
+	}
+	d.answers[a], d.unanswered[a] = struct{}{}, struct{}{}
+	d.change()
+	shapes := r.tenants[a.tenant]
+	if shapes == nil {
+		shapes = map[query.ShapeID]int{}
+		r.tenants[a.tenant] = shapes
+	}
+	shapes[a.question.Shape]++
+}
+
+// drop forgets a question that nobody asks any more.
+func (r *Registry) drop(a *answer) {
+	delete(r.answers, a.question)
+	d := r.demands[a.question.Shape]
+	delete(d.answers, a)
+	delete(d.unanswered, a)
+	d.change()
+	if len(d.answers) == 0 {
+		delete(r.demands, a.question.Shape)
+	}
+	shapes := r.tenants[a.tenant]
+	if shapes[a.question.Shape]--; shapes[a.question.Shape] == 0 {
+		delete(shapes, a.question.Shape)
+	}
+	if len(shapes) == 0 {
+		delete(r.tenants, a.tenant)
+	}
+}
+
+// allot decides which shapes of a tenant are asked when it needs more than its connection allows: those of its oldest
+// bindings. It lists the bindings for whom that has changed.
+func (r *Registry) allot(t tenant) (changed []types.NamespacedName) {
+	limit := r.connections[t.connection].QueriesPerNamespace
+	shapes := r.tenants[t]
+	if _, over := r.crowded[t]; !over && (limit == 0 || len(shapes) <= limit) {
+		return nil
+	}
+	r.crowded[t] = struct{}{}
+	order := slices.SortedFunc(maps.Keys(shapes), func(a, b query.ShapeID) int { return olderFirst(r.oldest(a, t), r.oldest(b, t)) })
+	if limit == 0 || len(order) <= limit {
+		limit = len(order)
+		delete(r.crowded, t)
+	}
+	for i, shape := range order {
+		var over *metric.Failure
+		if i >= limit {
+			over = metric.Failf(metric.Rejected,
+				"spec.source: namespace %s needs %d different queries of connection %s, which allows %d (spec.quota.queriesPerNamespace), and older bindings have them; let bindings share a source, or ask the platform team",
+				t.namespace, len(order), t.connection, limit)
+		}
+		changed = append(changed, r.refuse(shape, t, over)...)
+	}
+	return changed
+}
+
+// oldest is the oldest entry of a tenant that asks about a shape.
+func (r *Registry) oldest(shape query.ShapeID, t tenant) *entry {
+	var oldest *entry
+	for a := range r.demands[shape].answers {
+		for _, e := range a.entries {
+			if a.tenant == t && (oldest == nil || olderFirst(e, oldest) < 0) {
+				oldest = e
+			}
+		}
+	}
+	return oldest
+}
+
+// refuse sets why a shape is not asked for a tenant; nil: it is. It lists the bindings for whom that has changed.
+func (r *Registry) refuse(shape query.ShapeID, t tenant, over *metric.Failure) (changed []types.NamespacedName) {
+	d := r.demands[shape]
+	now := r.clock.Now()
+	for a := range d.answers {
+		if a.tenant != t || (a.over == nil) == (over == nil) {
+			continue
+		}
+		a.over = over
+		d.change()
+		for _, e := range a.entries {
+			e.told = r.outline(e, now)
+			changed = append(changed, e.definition.Binding)
+		}
+	}
+	return changed
+}
