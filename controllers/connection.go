@@ -92,6 +92,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName, userAgent string) registry.Connection {
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
+		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
 		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
 	}
 	endpoint := c.Spec.Endpoint

@@ -48,6 +48,8 @@ type stage struct {
 	metrics  *prometheus.Registry
 	pods     *pods.Index
 	services toolscache.ResourceEventHandler
+	// rank and replicas are those of the poller; replicas 0 is 1.
+	rank, replicas int
 }
 
 // cluster is what the poller has to know of objects.
@@ -86,9 +88,12 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
-	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, metrics)
+	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, s, metrics)
 	return s
 }
+
+// Share makes the stage what tells the poller of other replicas.
+func (s *stage) Share() poller.Share { return poller.Share{Rank: s.rank, Count: max(s.replicas, 1)} }
 
 // exist makes pods with the label app.
 func (s *stage) exist(app string, names ...string) {
@@ -211,17 +216,42 @@ func (s *stage) wantValue(d query.Definition, want float64) {
 	}
 }
 
-// run moves the clock in steps of 5 s and ticks whenever the poller asked to, calling after each step.
+// tick starts what is due, waits for the answers, and goes on until nothing is due any more. It returns when to come back.
+func (s *stage) tick() time.Time {
+	for {
+		before := s.sysdig.RequestCount()
+		s.poller.Tick(s.t.Context())
+		s.poller.Wait()
+		next := s.poller.Tick(s.t.Context()) // as the loop does when a round has ended
+		s.poller.Wait()
+		if s.sysdig.RequestCount() == before {
+			return next
+		}
+	}
+}
+
+// run moves the clock in steps of 5 s and to whenever the poller asked to be called again, and calls each after each step.
 func (s *stage) run(d time.Duration, each func()) {
 	s.t.Helper()
 	next := s.clk.Now()
-	for end := s.clk.Now().Add(d); ; s.clk.Step(5 * time.Second) {
+	for end := s.clk.Now().Add(d); ; {
 		if !s.clk.Now().Before(next) {
-			next = s.poller.Tick(s.t.Context())
+			next = s.tick()
 		}
 		each()
 		if !s.clk.Now().Before(end) {
 			return
 		}
+		step := min(5*time.Second, end.Sub(s.clk.Now()))
+		if until := next.Sub(s.clk.Now()); until > 0 {
+			step = min(step, until)
+		}
+		s.clk.Step(step)
 	}
 }
+
+// firstSlot is the first time on the grid of connection "default" after noon.
+var firstSlot = noon.Add(500 * time.Millisecond)
+
+// secondSlot is the next.
+var secondSlot = firstSlot.Add(interval)

@@ -53,9 +53,9 @@ func (h Heartbeat) Read(answer sysdig.Answer, at time.Time) (Heard, *metric.Fail
 			"no pod of cluster %q has reported %s in the last 5 minutes: the agents or Sysdig's ingestion have stopped, or spec.clusterName or spec.heartbeatMetric of connection %s is wrong",
 			h.Scope.Cluster, h.Metric, h.Scope.Connection)
 	}
-	heard.At = at
-	if point := time.UnixMilli(int64(newest * 1000)).UTC(); at.Sub(point) > gridStep {
-		heard.At = point.Add(halfStep - gridStep)
+	heard.At, heard.Newest = at, time.UnixMilli(int64(newest*1000)).UTC()
+	if at.Sub(heard.Newest) > gridStep {
+		heard.At = heard.Newest.Add(halfStep - gridStep)
 	}
 	return heard, nil
 }
@@ -64,6 +64,8 @@ func (h Heartbeat) Read(answer sysdig.Answer, at time.Time) (Heard, *metric.Fail
 type Heard struct {
 	// At is the time that questions may ask about.
 	At time.Time
+	// Newest is the time of the newest point until then.
+	Newest time.Time
 	// points is the most points that any pod has in a window, by the window as PromQL writes it.
 	points map[string]float64
 }

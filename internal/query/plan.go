@@ -21,6 +21,9 @@ type Key struct {
 	Part  Part
 }
 
+// Has tells whether the request would be about a question.
+func (k Key) Has(q Question) bool { return q.Shape == k.Shape && k.Part.has(q.View.Namespace) }
+
 // Halves are the two parts of what a request is about.
 func (k Key) Halves() [2]Key {
 	next := Part{bits: k.Part.bits, depth: k.Part.depth + 1}
@@ -96,7 +99,7 @@ func requestsOf(key Key, questions []Question, halved func(Key) bool) []Request 
 	}
 	var requests []Request
 	for _, half := range key.Halves() {
-		within := slices.DeleteFunc(slices.Clone(questions), func(q Question) bool { return !half.Part.has(q.View.Namespace) })
+		within := slices.DeleteFunc(slices.Clone(questions), func(q Question) bool { return !half.Has(q) })
 		if len(within) > 0 {
 			requests = append(requests, requestsOf(half, within, halved)...)
 		}

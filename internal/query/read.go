@@ -30,14 +30,22 @@ type Attempt struct {
 // maxSegments is how many rows Sysdig returns of one aggregation. It says nothing when there are more (Service Limits).
 const maxSegments = 100_000
 
-// Read turns an answer into one outcome for each question. An answer that warns of itself, or that has as many rows as Sysdig
-// returns at most, is Truncated for all.
-func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []Outcome {
+// Complete is why an answer must not be read; nil when it is complete. One that warns of itself, or that has as many rows as
+// Sysdig returns at most, is Truncated.
+func Complete(answer sysdig.Answer) *metric.Failure {
 	if len(answer.Warnings) > 0 {
-		return r.Fail(metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0]), attempt)
+		return metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0])
 	}
 	if rows := mostRows(answer.Series); rows >= maxSegments {
-		return r.Fail(metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows), attempt)
+		return metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows)
+	}
+	return nil
+}
+
+// Read turns an answer into one outcome for each question; one that is not complete fails for all.
+func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []Outcome {
+	if failure := Complete(answer); failure != nil {
+		return r.Fail(failure, attempt)
 	}
 	t := tabulate(r.Shape.Value(), answer.Series)
 	outcomes := make([]Outcome, len(r.Questions))

@@ -1,9 +1,12 @@
 package query
 
 import (
+	"fmt"
+	"strings"
 	"time"
 	"unique"
 
+	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -69,6 +72,21 @@ type Shape struct {
 
 	// Dimensions are the labels that are kept apart, of both kinds of sources.
 	Dimensions dimensions
+}
+
+// String names the shape for people: the metric and how it is reduced. Raw PromQL is not shown: it belongs to its namespace.
+func (s Shape) String() string {
+	if s.Grain == Raw {
+		return "promQL of namespace " + s.Namespace
+	}
+	name := fmt.Sprintf("%s(%s[%s]) by %s", s.Time, s.Metric, model.Duration(s.Window), s.Grain)
+	if s.Group != "" {
+		name = fmt.Sprintf("%s %s", s.Group, name)
+	}
+	if s.Where != "" {
+		name += " where " + strings.TrimPrefix(s.Where, ",")
+	}
+	return name
 }
 
 // maxDimensions is that of the API.

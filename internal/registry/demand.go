@@ -54,7 +54,7 @@ func (d *demand) never() []query.Question {
 	return questions
 }
 
-// Wanted is what a connection is asked.
+// Wanted is what a connection is asked, perhaps nothing.
 type Wanted struct {
 	Connection Connection
 	Shapes     []Asked
@@ -75,21 +75,18 @@ type Asked struct {
 func (r *Registry) Wanted() []Wanted {
 	r.mu.Lock() // lists are made on demand
 	defer r.mu.Unlock()
-	byName := map[string]*Wanted{}
+	byName := make(map[string]*Wanted, len(r.connections))
+	for name, connection := range r.connections {
+		byName[name] = &Wanted{Connection: connection}
+	}
 	for shape, d := range r.demands {
-		connection, ok := r.connections[d.connection]
-		if !ok || connection.Heartbeat.Scope != shape.Value().Scope {
+		w := byName[d.connection]
+		if w == nil || w.Connection.Heartbeat.Scope != shape.Value().Scope {
 			continue // compiled for another state of the connection: the binding's own reconciler is on its way
 		}
-		questions := d.questions()
-		if len(questions) == 0 {
-			continue
+		if questions := d.questions(); len(questions) > 0 {
+			w.Shapes = append(w.Shapes, Asked{Shape: shape, Version: d.version, Questions: questions, Unanswered: d.never()})
 		}
-		if byName[d.connection] == nil {
-			byName[d.connection] = &Wanted{Connection: connection}
-		}
-		w := byName[d.connection]
-		w.Shapes = append(w.Shapes, Asked{Shape: shape, Version: d.version, Questions: questions, Unanswered: d.never()})
 	}
 	wanted := make([]Wanted, 0, len(byName))
 	for _, w := range byName {

@@ -32,8 +32,8 @@ const MaxDearest = 10
 // Cost is what one shape costs.
 type Cost struct {
 	Shape query.ShapeID
-	// Requests is how many are sent in a round, and Series how many rows their last answers had.
-	Requests, Series int
+	// Requests is how many are sent in a round, and Rows how many series their last answers had.
+	Requests, Rows int
 	// State says why the shape is not asked at the moment; empty when it is.
 	State string
 }

@@ -1,0 +1,151 @@
+package poller
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+// end takes in how a round ended, and tells what the connection costs now.
+func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := len(r.asks)
+	for _, a := range r.asks {
+		a.track.busy = false
+	}
+	for _, e := range res.ended {
+		l.judge(e, res.successes > 0, now)
+		left--
+	}
+	for _, a := range r.asks {
+		if !res.was(a) { // it was not sent and has been due since then
+			a.track.due = a.was
+		}
+	}
+	if !res.hearing.asked.IsZero() {
+		l.hearing = res.hearing
+		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
+	}
+	if r.connection.Revision == l.connection.Revision {
+		l.reschedule(res, left, now)
+	}
+	return l.usage(now)
+}
+
+// judge takes in how one request ended. others tells whether the connection answered any of the round.
+func (l *lane) judge(e ended, others bool, now time.Time) {
+	t := e.ask.track
+	t.slow = e.slow
+	divide := false
+	switch e.reason() {
+	case "":
+		t.answered(e.rows)
+		divide = e.rows > manyRows
+	case metric.Rejected:
+		if e.ask.whole { // of the new questions alone it says little about the others
+			t.refuse(e.failure, now)
+			t.due = l.grid.after(t.until)
+		}
+	case metric.Truncated:
+		divide = true
+	case metric.Unavailable:
+		if others || len(l.tracks) == 1 { // otherwise it speaks about the connection
+			t.missed++
+		}
+		divide = t.trial || t.missed >= misses
+	default: // a refused token or a rate limit says nothing about the request
+	}
+	if divide && e.ask.whole && e.ask.request.Divisible() {
+		l.halve(e.ask.request.Key, now)
+		l.next = earlier(l.next, l.grid.point(now.Add(time.Millisecond)))
+	}
+}
+
+// reschedule sets when to go on after a round of which some requests were left over.
+func (l *lane) reschedule(res *result, left int, now time.Time) {
+	failure := res.health(nil)
+	if failure == nil {
+		l.probe = nil
+		if left > 0 {
+			l.next = l.roomAgain(now, left, 0)
+		}
+		return
+	}
+	l.next = l.grid.after(now)
+	switch failure.Reason {
+	case metric.RateLimited:
+		l.resume, l.paused = now.Add(failure.RetryAfter), failure
+	case metric.Unavailable: // look soon, and less often the longer it lasts, but once per interval at least
+		if l.probe == nil {
+			const jitter = 0.2
+			longest := time.Duration(float64(l.connection.Interval) / (1 + jitter))
+			l.probe = &backoff.ExponentialBackOff{InitialInterval: longest / 16, Multiplier: 2, RandomizationFactor: jitter, MaxInterval: longest}
+		}
+		l.next = earlier(l.next, now.Add(l.probe.NextBackOff()))
+	default: // the next round tells
+	}
+}
+
+// usage is what the connection costs.
+func (l *lane) usage(now time.Time) registry.Usage {
+	perMinute, by, replicas, sent, refused := l.budget.figures(now)
+	requests := 0
+	for _, t := range l.tracks {
+		if t.quarantined(now) == nil {
+			requests++
+		}
+	}
+	u := registry.Usage{
+		Used: sent, Refused: refused, Replicas: replicas, AllowedBy: by, IngestionLag: l.delay.lag(l.connection.IngestionLag).Round(time.Second), Dearest: l.dearest(now),
+		EffectiveInterval: effectiveInterval(l.connection.Interval, requests, perMinute/float64(replicas)),
+	}
+	if requests > 0 {
+		u.Wanted = int(math.Ceil(float64((requests+1)*replicas) * float64(time.Minute) / float64(l.connection.Interval)))
+	}
+	u.Allowed = int(min(perMinute, unlimited))
+	return u
+}
+
+// effectiveInterval is how often each of some requests is sent when so many a minute are allowed. Each batch of them, of a minute's
+// worth at most, takes one more for the heartbeat.
+func effectiveInterval(interval time.Duration, requests int, perMinute float64) time.Duration {
+	if float64(requests+1)*float64(time.Minute) <= perMinute*float64(interval) || requests == 0 {
+		return interval
+	}
+	batch := max(min(float64(requests+1), math.Floor(perMinute)), least)
+	minutes := float64(requests) / perMinute * batch / (batch - 1)
+	return max(interval, time.Duration(minutes*float64(time.Minute))).Round(time.Second)
+}
+
+// dearest lists the shapes that cost most, in requests and then in rows.
+func (l *lane) dearest(now time.Time) []registry.Cost {
+	costs := make([]registry.Cost, 0, len(l.plans))
+	for shape, p := range l.plans {
+		c := registry.Cost{Shape: shape, Requests: len(p.requests)}
+		for i := range p.requests {
+			if t := l.tracks[p.requests[i].Key]; t != nil {
+				c.Rows += t.rows
+				c.State = cmp.Or(c.State, t.state(now))
+			}
+		}
+		if len(p.requests) > 1 {
+			c.State = cmp.Or(c.State, fmt.Sprintf("asked in %d parts", len(p.requests)))
+		}
+		costs = append(costs, c)
+	}
+	slices.SortFunc(costs, func(a, b registry.Cost) int {
+		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(b.Rows, a.Rows), cmp.Compare(describe(a.Shape), describe(b.Shape)))
+	})
+	return costs[:min(len(costs), registry.MaxDearest)]
+}
+
+func describe(shape query.ShapeID) string { return shape.Value().String() }

@@ -1,0 +1,349 @@
+package poller
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+)
+
+const (
+	// concurrency bounds the requests under way per connection. Sysdig allows 200 concurrent queries, of all its callers.
+	concurrency = 8
+	// slowly bounds those of them that ran into their deadline before, so that there is always room for the others.
+	slowly = 2
+	// hurry is how long new questions wait for more of their kind, at first.
+	hurry = time.Second
+)
+
+// lane is what is remembered of one connection: when to ask what, and how much of it may be asked. Tick plans rounds, which run
+// beside each other and tell how they ended.
+type lane struct {
+	// quick and slow are the places of requests under way. Those that took long before have a few of their own, so that the others
+	// never queue behind them.
+	quick, slow chan struct{}
+	budget      *budget
+
+	mu         sync.Mutex
+	connection registry.Connection
+	grid       grid
+	share      Share
+	// next is when the next full round begins; before resume nothing at all is asked.
+	next, resume time.Time
+	// gather is how far apart new questions are asked, the last ones at gathered.
+	gather   time.Duration
+	gathered time.Time
+	probe    *backoff.ExponentialBackOff // of outages; nil while there is none
+	paused   *metric.Failure             // why nothing is asked before resume
+	delay    delay
+	hearing  hearing
+
+	plans  map[query.ShapeID]plan
+	tracks map[query.Key]*track
+	halved map[query.Key]time.Time // since when
+}
+
+// plan are the requests of a shape, made from a version of its questions.
+type plan struct {
+	version  int64
+	requests []query.Request
+}
+
+// hearing is what the last heartbeat told, and what it was asked.
+type hearing struct {
+	asked   time.Time
+	windows []time.Duration
+	heard   query.Heard
+	// age is how old the newest point was.
+	age time.Duration
+}
+
+func newLane(now time.Time) *lane {
+	return &lane{
+		quick: make(chan struct{}, concurrency), slow: make(chan struct{}, slowly), budget: newBudget(now),
+		plans: map[query.ShapeID]plan{}, tracks: map[query.Key]*track{}, halved: map[query.Key]time.Time{},
+	}
+}
+
+// plan decides what to ask now. The round is nil when that is nothing. next is when to come back.
+func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.adopt(w.Connection, share, now)
+	l.prepare(w.Shapes, now)
+	r = &round{lane: l, connection: l.connection, began: now, at: query.QuestionTime(now, l.connection.IngestionLag), hearing: l.hearing}
+	next = now.Add(idle)
+	switch {
+	case len(w.Shapes) == 0:
+		return nil, next
+	case now.Before(l.resume):
+		r.spareAll(w.Shapes, l.paused)
+		next = l.resume
+	case !now.Before(l.next):
+		l.full(r, w.Shapes)
+		next = l.next
+	default:
+		next = earlier(l.next, l.fresh(r, w.Shapes))
+	}
+	if len(r.asks)+len(r.spared) == 0 && r.refused == nil {
+		return nil, next
+	}
+	return r, next
+}
+
+// adopt takes in the state of the connection. Another one, with another token perhaps, is asked at once.
+func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
+	if c.Revision != l.connection.Revision {
+		l.next, l.resume, l.probe, l.hearing = time.Time{}, time.Time{}, nil, hearing{}
+		for _, t := range l.tracks {
+			t.due, t.refused, t.pause = time.Time{}, nil, nil
+		}
+		if c.Heartbeat.Scope.Endpoint != l.connection.Heartbeat.Scope.Endpoint {
+			l.budget.forget(now)
+		}
+	}
+	l.connection, l.share = c, share
+	l.grid = newGrid(c.Interval, l.delay.lag(c.IngestionLag), share)
+	l.budget.adjust(now, c.RequestsPerMinute, share.Count)
+}
+
+// prepare brings plans and tracks in step with what is wanted.
+func (l *lane) prepare(shapes []registry.Asked, now time.Time) {
+	l.reunite(now)
+	plans := make(map[query.ShapeID]plan, len(shapes))
+	tracks := make(map[query.Key]*track, len(l.tracks))
+	for _, asked := range shapes {
+		p, ok := l.plans[asked.Shape]
+		if !ok || p.version != asked.Version {
+			p = plan{asked.Version, query.Plan(asked.Questions, l.isHalved)}
+		}
+		plans[asked.Shape] = p
+		for i := range p.requests {
+			key := p.requests[i].Key
+			if tracks[key] = l.tracks[key]; tracks[key] == nil {
+				tracks[key] = &track{}
+			}
+		}
+	}
+	for key := range l.halved {
+		if _, wanted := plans[key.Shape]; !wanted {
+			delete(l.halved, key)
+		}
+	}
+	l.plans, l.tracks = plans, tracks
+}
+
+func (l *lane) isHalved(key query.Key) bool {
+	_, halved := l.halved[key]
+	return halved
+}
+
+// halve has a request asked in two halves from now on.
+func (l *lane) halve(key query.Key, now time.Time) {
+	l.halved[key] = now
+	delete(l.plans, key.Shape)
+}
+
+// reunite tries requests as a whole whose halves have done well for long.
+func (l *lane) reunite(now time.Time) {
+	for key, since := range l.halved {
+		if now.Sub(since) < reunite {
+			continue
+		}
+		rows, well := 0, true
+		for _, half := range key.Halves() {
+			t := l.tracks[half]
+			well = well && t != nil && !t.busy && t.missed == 0 && t.refused == nil
+			if t != nil {
+				rows += t.rows
+			}
+		}
+		if !well || rows > manyRows/2 {
+			l.halved[key] = now
+			continue
+		}
+		delete(l.halved, key)
+		delete(l.plans, key.Shape)
+		l.tracks[key] = &track{trial: true}
+	}
+}
+
+// regular is when to ask again what is asked now.
+func (l *lane) regular(now time.Time) time.Time {
+	return l.grid.after(now.Add(l.connection.Interval / 2))
+}
+
+// full plans a round of all that is due, the longest waiting first, as far as the budget goes.
+func (l *lane) full(r *round, shapes []registry.Asked) {
+	now := r.began
+	r.all = l.requests(shapes)
+	if r.refused = l.connection.Refused; r.refused != nil {
+		l.next = l.grid.after(now)
+		return
+	}
+	due := l.due(shapes, r)
+	if room := l.budget.room(now) - 1; room > 0 { // one is for the heartbeat
+		r.asks = due[:min(room, len(due))]
+	}
+	left := due[len(r.asks):]
+	for _, a := range left {
+		r.spare(a.never, noRoom(l.connection.Name))
+	}
+	for _, a := range r.asks {
+		a.track.busy, a.track.due = true, l.regular(now)
+	}
+	l.budget.putOff(now, len(left))
+	l.next = l.regular(now)
+	if len(left) > 0 {
+		l.next = l.roomAgain(now, len(left), len(r.asks))
+		return
+	}
+	for _, t := range l.tracks {
+		l.next = earlier(l.next, later(t.due, l.grid.point(now.Add(time.Millisecond)))) // what is due and busy is asked with the next point
+	}
+}
+
+// roomAgain is when the budget has room for a heartbeat and what is left, or is full, once asks have been sent.
+func (l *lane) roomAgain(now time.Time, left, asks int) time.Time {
+	if asks > 0 {
+		asks++
+	}
+	wait := min(l.budget.wait(now, left+1, asks), time.Minute)
+	return l.grid.point(now.Add(max(wait, time.Millisecond)))
+}
+
+func noRoom(connection string) *metric.Failure {
+	return metric.Failf(metric.RateLimited, "the quota of connection %s has no room for another query yet; it is the next to be asked", connection)
+}
+
+// due lists what may be sent now, the longest waiting first. What is in quarantine is spared.
+func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
+	for _, asked := range shapes {
+		for _, request := range l.plans[asked.Shape].requests {
+			t := l.tracks[request.Key]
+			a := ask{request: request, track: t, was: t.due, whole: true, slow: t.slow}
+			if len(asked.Unanswered) > 0 {
+				a.never = slices.DeleteFunc(slices.Clone(asked.Unanswered), func(q query.Question) bool { return !request.Has(q) })
+			}
+			switch why := t.quarantined(r.began); {
+			case why != nil:
+				r.spare(a.never, why)
+			case !t.busy && !r.began.Before(t.due):
+				due = append(due, a)
+			}
+		}
+	}
+	slices.SortStableFunc(due, func(a, b ask) int { return a.was.Compare(b.was) })
+	return due
+}
+
+func (l *lane) requests(shapes []registry.Asked) []query.Request {
+	var all []query.Request
+	for _, asked := range shapes {
+		all = append(all, l.plans[asked.Shape].requests...)
+	}
+	return all
+}
+
+// fresh plans to ask the questions that were never asked, when the budget has room for it beside the next full round; otherwise
+// they wait for that. It returns when to try again.
+func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
+	if l.connection.Refused != nil {
+		r.spareAll(shapes, l.connection.Refused)
+		return l.next
+	}
+	for _, asked := range shapes {
+		for _, request := range query.Plan(asked.Unanswered, l.isHalved) {
+			t := l.tracks[request.Key]
+			if t == nil { // its shape is asked in other parts than these questions alone would be
+				continue
+			}
+			if why := t.quarantined(r.began); why != nil {
+				r.spare(request.Questions, why)
+			} else if !t.busy {
+				r.asks = append(r.asks, ask{request: request, track: t, was: t.due, never: request.Questions, whole: t.due.IsZero(), slow: t.slow})
+			}
+		}
+	}
+	if len(r.asks) == 0 {
+		return l.next
+	}
+	if again = l.affords(r); again.After(r.began) {
+		r.asks = nil
+		return again
+	}
+	for _, a := range r.asks {
+		a.track.busy = true
+		if a.whole {
+			a.track.due = l.regular(r.began)
+		}
+	}
+	return l.next
+}
+
+// affords is from when on the new questions of a round may be asked: bursts are gathered, and the next full round keeps its
+// requests.
+func (l *lane) affords(r *round) time.Time {
+	now := r.began
+	if ready := l.gathered.Add(l.gather); now.Before(ready) {
+		return ready
+	}
+	need := len(r.asks) + 1
+	if need > l.budget.room(now) || l.budget.room(l.next)-need < len(l.tracks)+1 {
+		return l.next
+	}
+	l.gather = min(2*l.gather, l.connection.Interval)
+	if l.gather == 0 || now.Sub(l.gathered) > 2*l.gather {
+		l.gather = hurry
+	}
+	l.gathered = now
+	return now
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// tells tells whether a heartbeat was heard about a time, with all these windows.
+func (h hearing) tells(about time.Time, windows []time.Duration) bool {
+	return h.asked.Equal(about) && !slices.ContainsFunc(windows, func(w time.Duration) bool { return !slices.Contains(h.windows, w) })
+}
+
+// delay measures how old the newest point is when ingestion is behind what the connection expects.
+type delay struct {
+	ages [8]time.Duration // of the last rounds
+	n    int
+}
+
+// note takes in how old the newest point was. When ingestion is not behind, nothing is known but that.
+func (d *delay) note(age time.Duration, behind bool) {
+	if !behind {
+		d.n = 0
+		return
+	}
+	d.ages[d.n%len(d.ages)] = age
+	d.n++
+}
+
+// lag is how long a point takes to arrive: as long as expected, or as the youngest that was seen of late.
+func (d *delay) lag(expected time.Duration) time.Duration {
+	if d.n == 0 {
+		return expected
+	}
+	return max(slices.Min(d.ages[:min(d.n, len(d.ages))])-settle, expected)
+}

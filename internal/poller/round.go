@@ -1,0 +1,239 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
+)
+
+// round is what is asked of one connection at one time. It is planned by the lane and belongs to the goroutine that runs it.
+type round struct {
+	lane       *lane
+	connection registry.Connection
+	// began is when it was planned, and at the time that it asks about when ingestion is not behind.
+	began, at time.Time
+	hearing   hearing
+	// asks are the requests to send after the heartbeat.
+	asks []ask
+	// spared are questions that get a failure without being asked.
+	spared []spared
+	// refused is why nothing can be asked.
+	refused *metric.Failure
+	// all are the requests of the connection: when the heartbeat fails, it speaks for all. Of a round of new questions, nil.
+	all []query.Request
+}
+
+// ask is one request to send.
+type ask struct {
+	request query.Request
+	track   *track
+	// was is since when it has been due.
+	was time.Time
+	// never are those of its questions that were never attempted.
+	never []query.Question
+	// whole is set when it asks all that its track is about, and slow when it took long the last time.
+	whole, slow bool
+}
+
+type spared struct {
+	questions []query.Question
+	why       *metric.Failure
+}
+
+func (r *round) spare(questions []query.Question, why *metric.Failure) {
+	if len(questions) > 0 {
+		r.spared = append(r.spared, spared{questions, why})
+	}
+}
+
+// spareAll answers all questions that were never attempted.
+func (r *round) spareAll(shapes []registry.Asked, why *metric.Failure) {
+	for _, asked := range shapes {
+		r.spare(asked.Unanswered, why)
+	}
+}
+
+// everything are the requests that share the fate of the heartbeat.
+func (r *round) everything() []query.Request {
+	if r.all != nil {
+		return r.all
+	}
+	requests := make([]query.Request, len(r.asks))
+	for i, a := range r.asks {
+		requests[i] = a.request
+	}
+	return requests
+}
+
+// run sends the requests of a round and files what they give.
+func (p *Poller) run(ctx context.Context, r *round) {
+	attempt := query.Attempt{At: r.at, Received: r.began}
+	for _, s := range r.spared {
+		p.board.File(query.Fail(s.questions, s.why, attempt))
+	}
+	res := &result{}
+	switch {
+	case r.refused != nil:
+		p.failAll(r, r.refused, attempt)
+	case len(r.asks) > 0:
+		p.sendAll(ctx, r, attempt, res)
+	}
+	if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
+		return
+	}
+	usage := r.lane.end(r, res, p.clock.Now())
+	p.metrics.usage(r.connection.Name, usage)
+	p.board.FileUsage(r.connection.Name, usage)
+	if r.refused != nil || len(r.asks) > 0 {
+		p.board.FileHealth(r.connection.Name, res.health(r.refused))
+	}
+}
+
+// failAll files a failure that speaks for the whole connection.
+func (p *Poller) failAll(r *round, failure *metric.Failure, attempt query.Attempt) {
+	attempt.Received = p.clock.Now()
+	for _, request := range r.everything() {
+		p.board.File(request.Fail(failure, attempt))
+	}
+}
+
+// sendAll sends the heartbeat and, when that is well, the requests.
+func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, res *result) {
+	heard, failure := p.listen(ctx, r, query.Windows(r.everything()), res)
+	if ctx.Err() != nil || res.noRoom {
+		return
+	}
+	if failure != nil {
+		p.failAll(r, failure, attempt)
+		return
+	}
+	attempt.At = heard.At
+	slow := func(a ask) bool { return a.slow }
+	quick := func(a ask) bool { return !a.slow }
+	var both sync.WaitGroup
+	both.Go(func() {
+		p.sendSome(ctx, r, slices.DeleteFunc(slices.Clone(r.asks), slow), r.lane.quick, heard, attempt, res)
+	})
+	both.Go(func() {
+		p.sendSome(ctx, r, slices.DeleteFunc(slices.Clone(r.asks), quick), r.lane.slow, heard, attempt, res)
+	})
+	both.Wait()
+}
+
+// sendSome sends requests through places that all rounds of the connection share.
+func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan struct{}, heard query.Heard, attempt query.Attempt, res *result) {
+	var group errgroup.Group
+	group.SetLimit(cap(places))
+	for _, a := range asks {
+		group.Go(func() error {
+			select {
+			case places <- struct{}{}:
+				p.ask(ctx, r, a, heard, attempt, res)
+				<-places
+			case <-ctx.Done():
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no error: failures are filed
+}
+
+// listen asks for the heartbeat, unless the last one told about this time already. One request tells whether the rest of the
+// round is worth sending; when ingestion is behind, a second one looks at the windows that end where the points do.
+func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, res *result) (query.Heard, *metric.Failure) {
+	if r.hearing.tells(r.at, windows) {
+		return r.hearing.heard, nil
+	}
+	beat := r.connection.Heartbeat
+	for at := r.at; ; {
+		if !r.lane.budget.take(p.clock.Now()) {
+			res.noRoom = true
+			return query.Heard{}, nil
+		}
+		answer, err := p.send(ctx, r, beat.PromQL(windows), at)
+		if err != nil {
+			failure := metric.AsFailure(err)
+			res.failed(failure)
+			return query.Heard{}, failure
+		}
+		heard, failure := beat.Read(answer, at)
+		if failure != nil {
+			res.failed(failure)
+			return heard, failure
+		}
+		if !heard.At.Before(at) {
+			res.hearing = hearing{asked: r.at, windows: windows, heard: heard, age: p.clock.Since(heard.Newest)}
+			return heard, nil
+		}
+		at = heard.At
+	}
+}
+
+// ask sends one request, unless an earlier one of the round was told to stop, and files its outcomes.
+func (p *Poller) ask(ctx context.Context, r *round, a ask, heard query.Heard, attempt query.Attempt, res *result) {
+	attempt.Received = p.clock.Now()
+	if gap := heard.Covers(a.request.Window()); gap != nil {
+		p.board.File(a.request.Fail(gap, attempt))
+		res.done(ended{ask: a})
+		return
+	}
+	if stop := res.stopped(); stop != nil {
+		p.board.File(a.request.Fail(stop, attempt))
+		return
+	}
+	if !r.lane.budget.take(attempt.Received) { // Sysdig allows less than we knew when the round was planned
+		p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
+		return
+	}
+	sent := attempt.Received
+	answer, err := p.send(ctx, r, a.request.PromQL, attempt.At)
+	if ctx.Err() != nil {
+		return
+	}
+	attempt.Received = p.clock.Now()
+	failure := query.Complete(answer)
+	if err != nil {
+		failure = metric.AsFailure(err)
+	}
+	res.done(ended{ask: a, failure: failure, rows: len(answer.Series), slow: attempt.Received.Sub(sent) > slowAnswer || timedOut(err)})
+	if failure != nil {
+		p.board.File(a.request.Fail(failure, attempt))
+		return
+	}
+	p.board.File(a.request.Read(answer, attempt, p.cluster))
+}
+
+// slowAnswer is from when on an answer counts as slow.
+const slowAnswer = 2 * time.Second
+
+// timedOut tells whether an error is that of a deadline.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// send sends one query, counts it, and tells the budget what the answer says of it.
+func (p *Poller) send(ctx context.Context, r *round, promQL string, at time.Time) (sysdig.Answer, error) {
+	sent := p.clock.Now()
+	answer, err := r.connection.Source.Query(ctx, promQL, at)
+	if ctx.Err() != nil {
+		return answer, err
+	}
+	var reason metric.Reason
+	if err != nil {
+		reason = metric.AsFailure(err).Reason
+	}
+	p.metrics.request(r.connection.Name, reason, p.clock.Since(sent))
+	r.lane.budget.learn(p.clock.Now(), answer.RateLimit, reason == metric.RateLimited)
+	return answer, err
+}

@@ -1,0 +1,76 @@
+package poller
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
+
+const (
+	// firstQuarantine and longestQuarantine bound how long a refused query is left alone, which doubles from refusal to refusal.
+	firstQuarantine   = time.Minute
+	longestQuarantine = 30 * time.Minute
+	// misses is how many rounds in a row a request has to fail, while its connection answers others, to be halved.
+	misses = 3
+	// manyRows is from how many rows on an answer is halved before it comes near to what Sysdig returns at most.
+	manyRows = 50_000
+	// reunite is how long the halves of a request have to do well until it is tried as a whole again.
+	reunite = time.Hour
+)
+
+// track is what is remembered of a request from round to round.
+type track struct {
+	// due is when the request is to be sent again, zero when it never was. Those that have waited longest go first.
+	due time.Time
+	// busy while one is under way: never two at a time.
+	busy bool
+	// missed counts rounds in a row that gave no answer, and slow is set when the last one ran into its deadline.
+	missed int
+	slow   bool
+	// rows is how many the last answer had.
+	rows int
+	// refused is why Sysdig refuses the request, and until when it is left alone; nil when it does not.
+	refused *metric.Failure
+	until   time.Time
+	pause   *backoff.ExponentialBackOff
+	// trial is set when the request was halved before and is tried as a whole again.
+	trial bool
+}
+
+// quarantined is why the request is left alone at a time; nil when it may be sent.
+func (t *track) quarantined(now time.Time) *metric.Failure {
+	if t.refused == nil || !now.Before(t.until) {
+		return nil
+	}
+	return t.refused
+}
+
+// answered notes an answer.
+func (t *track) answered(rows int) {
+	t.missed, t.rows, t.refused, t.pause, t.trial = 0, rows, nil, nil, false
+}
+
+// refuse leaves the request alone for a while, the longer the more often.
+func (t *track) refuse(why *metric.Failure, now time.Time) {
+	if t.pause == nil {
+		t.pause = &backoff.ExponentialBackOff{InitialInterval: firstQuarantine, Multiplier: 2, RandomizationFactor: 0.1, MaxInterval: longestQuarantine}
+	}
+	until := now.Add(t.pause.NextBackOff())
+	told := *why
+	told.Message = fmt.Sprintf("%s; the query is tried again at %s or when it is edited", why.Message, until.UTC().Format(time.TimeOnly))
+	t.missed, t.refused, t.until = 0, &told, until
+}
+
+// state says what is wrong with the request; empty when nothing is.
+func (t *track) state(now time.Time) string {
+	switch {
+	case t.quarantined(now) != nil:
+		return t.refused.Error()
+	case t.missed > 0:
+		return fmt.Sprintf("not answered for %d rounds", t.missed)
+	}
+	return ""
+}
