@@ -248,7 +248,7 @@ func (a *assembly) addPoller(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics of the poller: %w", err)
 	}
-	p := poller.New(a.clock, a.registry, cluster{a.pods, a.objects}, alone{}, pollerMetrics)
+	p := poller.New(a.clock, a.registry, cluster{a.pods, a.objects}, poller.Alone, pollerMetrics)
 	return a.manager.Add(everyReplica(func(ctx context.Context) error {
 		// A Service must not be resolved from half of its pods.
 		if !toolscache.WaitForCacheSync(ctx.Done(), a.indexed...) {
@@ -317,8 +317,3 @@ func (a *assembly) addCertificates(ctx context.Context) error {
 		(&controllers.APIServiceReconciler{Client: a.manager.GetClient(), Service: a.service(), Secret: secret}).SetupWithManager(a.manager),
 	)
 }
-
-// alone is the only replica.
-type alone struct{}
-
-func (alone) Share() poller.Share { return poller.Share{Count: 1} }

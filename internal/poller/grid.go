@@ -17,6 +17,9 @@ type Share struct {
 	Rank, Count int
 }
 
+// Alone is the share of the only replica.
+func Alone() Share { return Share{Count: 1} }
+
 // grid is when the rounds of a connection begin: at multiples of the interval, each moved to just after the moment at which the
 // newest point should have arrived, so that no round asks for a point that has been there for long.
 type grid struct{ interval, phase time.Duration }

@@ -88,12 +88,12 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
-	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, s, metrics)
+	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, s.share, metrics)
 	return s
 }
 
-// Share makes the stage what tells the poller of other replicas.
-func (s *stage) Share() poller.Share { return poller.Share{Rank: s.rank, Count: max(s.replicas, 1)} }
+// share tells the poller of other replicas.
+func (s *stage) share() poller.Share { return poller.Share{Rank: s.rank, Count: max(s.replicas, 1)} }
 
 // exist makes pods with the label app.
 func (s *stage) exist(app string, names ...string) {

@@ -28,18 +28,13 @@ type Board interface {
 	Wake() <-chan struct{}
 }
 
-// Replicas tells which part of the requests is this replica's.
-type Replicas interface {
-	Share() Share
-}
-
 // Poller asks the questions of a Board. Make one with New.
 type Poller struct {
-	clock    clock.Clock
-	board    Board
-	cluster  query.Cluster
-	replicas Replicas
-	metrics  *Metrics
+	clock   clock.Clock
+	board   Board
+	cluster query.Cluster
+	share   func() Share
+	metrics *Metrics
 
 	// lanes are the connections. Only Tick touches the map, and Tick is not called concurrently.
 	lanes map[string]*lane
@@ -48,10 +43,10 @@ type Poller struct {
 	ended  chan struct{}
 }
 
-// New returns a poller. cluster resolves the selectors of Services.
-func New(clock clock.Clock, board Board, cluster query.Cluster, replicas Replicas, metrics *Metrics) *Poller {
+// New returns a poller. cluster resolves the selectors of Services; share tells which part of the requests is this replica's.
+func New(clock clock.Clock, board Board, cluster query.Cluster, share func() Share, metrics *Metrics) *Poller {
 	return &Poller{
-		clock: clock, board: board, cluster: cluster, replicas: replicas, metrics: metrics,
+		clock: clock, board: board, cluster: cluster, share: share, metrics: metrics,
 		lanes: map[string]*lane{}, ended: make(chan struct{}, 1),
 	}
 }
@@ -90,7 +85,7 @@ func (p *Poller) Start(ctx context.Context) error {
 // when a round ends.
 func (p *Poller) Tick(ctx context.Context) time.Time {
 	now := p.clock.Now()
-	share := p.replicas.Share()
+	share := p.share()
 	earliest := now.Add(idle)
 	lanes := make(map[string]*lane, len(p.lanes))
 	for _, w := range p.board.Wanted() {

@@ -158,7 +158,7 @@ func (p program) serve(ctx context.Context, c client.Client, config *rest.Config
 		Kubeconfig: p.kubeconfig, REST: config,
 	}, zeroes{provider.New(board, clk, providerMetrics)}, negative{})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return poller.New(clk, board, pods{c}, pollerMetrics).Start(ctx) })
+	group.Go(func() error { return poller.New(clk, board, pods{c}, poller.Alone, pollerMetrics).Start(ctx) })
 	group.Go(func() error { return server.Start(ctx) })
 	return group.Wait()
 }
