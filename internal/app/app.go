@@ -46,6 +46,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/replicas"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 )
 
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk)}
 	a.objects = objects.NewIndex(a.pods)
 	a.registry = registry.New(clk, a.objects)
-	for _, step := range []func(context.Context) error{a.addIndexes, a.addControllers, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
+	for _, step := range []func(context.Context) error{a.addIndexes, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -144,6 +145,8 @@ type assembly struct {
 	pods     *pods.Index
 	objects  *objects.Index
 	registry *registry.Registry
+	// replicas tells the part of this replica in what all of them ask.
+	replicas *replicas.Membership
 	// indexed tells whether the indexes know all pods and Services.
 	indexed []toolscache.InformerSynced
 }
@@ -227,9 +230,9 @@ func (a *assembly) elector() (*controllers.Elector, error) {
 	if !a.options.LeaderElect {
 		return elector, nil
 	}
-	identity, err := os.Hostname()
+	identity, err := identity()
 	if err != nil {
-		return nil, fmt.Errorf("leader election needs a host name: %w", err)
+		return nil, err
 	}
 	leases, err := coordinationv1.NewForConfig(a.manager.GetConfig())
 	if err != nil {
@@ -238,9 +241,34 @@ func (a *assembly) elector() (*controllers.Elector, error) {
 	elector.Lock = &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: a.options.Namespace, Name: "sysdig-metrics-operator-status"},
 		Client:     leases,
-		LockConfig: resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s_%d", identity, os.Getpid())},
+		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}
 	return elector, nil
+}
+
+// identity tells this replica from the others.
+func identity() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("leader election needs a host name: %w", err)
+	}
+	return fmt.Sprintf("%s_%d", host, os.Getpid()), nil
+}
+
+// addReplicas adds what finds the other replicas. Without leader election there are none.
+func (a *assembly) addReplicas(context.Context) error {
+	config := replicas.Config{Clock: a.clock, Namespace: a.options.Namespace}
+	if a.options.LeaderElect {
+		var err error
+		if config.Identity, err = identity(); err != nil {
+			return err
+		}
+		if config.Client, err = kubernetes.NewForConfig(a.manager.GetConfig()); err != nil {
+			return fmt.Errorf("client of the replicas' leases: %w", err)
+		}
+	}
+	a.replicas = replicas.New(config)
+	return a.manager.Add(a.replicas)
 }
 
 func (a *assembly) addPoller(context.Context) error {

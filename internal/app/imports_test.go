@@ -24,12 +24,13 @@ var mayImport = map[string][]string{
 	"internal/objects":  {"internal/metric"},
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/provider": {"internal/metric"},
+	"internal/replicas": {},
 	"internal/serving":  {},
 	"internal/options":  {"internal/metric"},
 	"controllers":       {"api/v1alpha1", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
 		"api/v1alpha1", "controllers", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
-		"internal/registry", "internal/serving",
+		"internal/registry", "internal/replicas", "internal/serving",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},
 }

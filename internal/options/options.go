@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// Kubeconfig is the path of a kubeconfig file; empty inside a cluster.
 	Kubeconfig string
-	// Namespace is the operator's own: of its Secrets, its Service and its lease.
+	// Namespace is the operator's own: of its Secrets, its Service and its leases.
 	Namespace string
 	// ServiceName is the Service that the APIServices point to.
 	ServiceName string
@@ -40,7 +40,7 @@ type Options struct {
 	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
 	MetricsAddress string
 	HealthAddress  string
-	// LeaderElect lets one of several replicas write status.
+	// LeaderElect lets one of several replicas write status, and lets them find each other.
 	LeaderElect bool
 	// LogLevel is the least level that is logged.
 	LogLevel zapcore.Level
@@ -63,7 +63,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:8080", "Address of the operator's own metrics; 0 for none.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
-	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status. Every replica serves.")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status, and let replicas find each other to share the request budget. Every replica serves. Switch off for one replica only.")
 	flags.StringVar(&level, "log-level", level, "Least level that is logged: debug, info, warn or error.")
 	if err := flags.Parse(args); err != nil {
 		return Options{}, err

@@ -37,13 +37,13 @@ func TestRulesOfTheOperator(t *testing.T) {
 	}
 }
 
-// Nothing that is granted by whichever way contains one of these verbs.
+// Nothing that is granted by whichever way contains one of these verbs, but that replicas remove the leases of those that are gone.
 func TestTheOperatorHasNoDangerousVerb(t *testing.T) {
 	operator := clientOf(t, namespace, account)
 	for _, name := range namespaces(t) {
 		for resource, verbs := range rules(t, operator, name) {
 			for _, verb := range []string{"*", "delete", "deletecollection", "escalate", "bind", "impersonate", "approve", "sign"} {
-				if verbs[verb] {
+				if litter := verb == "delete" && resource == "leases.coordination.k8s.io" && name == namespace; verbs[verb] && !litter {
 					t.Errorf("the operator may %s %s in %s", verb, resource, name)
 				}
 			}
