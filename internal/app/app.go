@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -276,14 +277,31 @@ func (a *assembly) addPoller(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics of the poller: %w", err)
 	}
-	p := poller.New(a.clock, a.registry, cluster{a.pods, a.objects}, poller.Alone, pollerMetrics)
+	share := func() poller.Share {
+		s := a.replicas.Share()
+		return poller.Share{Rank: s.Rank, Count: s.Count}
+	}
+	p := poller.New(a.clock, a.registry, cluster{a.pods, a.objects}, share, pollerMetrics)
 	return a.manager.Add(everyReplica(func(ctx context.Context) error {
 		// A Service must not be resolved from half of its pods.
 		if !toolscache.WaitForCacheSync(ctx.Done(), a.indexed...) {
 			return nil
 		}
+		a.gather(ctx)
 		return p.Start(ctx)
 	}))
+}
+
+// gathering is how long the first round waits at most for what makes it one round: all bindings, and who else asks.
+const gathering = 10 * time.Second
+
+// gather waits until all bindings are compiled and the other replicas are known, so that the first round asks for everything at
+// once and within this replica's share of the quota.
+func (a *assembly) gather(ctx context.Context) {
+	// That not all is known in time is no reason not to begin.
+	_ = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, gathering, true, func(ctx context.Context) (bool, error) {
+		return a.compiled(ctx) == nil && a.replicas.Share().Known, nil
+	})
 }
 
 // addServing adds what serves the APIs and what watches whether HPAs reach us.

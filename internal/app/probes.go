@@ -62,8 +62,8 @@ func (a *assembly) addProbes(ctx context.Context) error {
 	)
 }
 
-// settled finds out whether every binding is known to the registry and had one attempt, and remembers when it is so.
-func (a *assembly) settled(ctx context.Context, remember *atomic.Bool) error {
+// compiled is why not every binding is known to the registry.
+func (a *assembly) compiled(ctx context.Context) error {
 	var list v1alpha1.SysdigMetricBindingList
 	if err := a.manager.GetClient().List(ctx, &list); err != nil {
 		return fmt.Errorf("listing bindings: %w", err)
@@ -72,6 +72,14 @@ func (a *assembly) settled(ctx context.Context, remember *atomic.Bool) error {
 		if _, known := a.registry.Standing(client.ObjectKeyFromObject(&list.Items[i])); !known {
 			return errors.New("some bindings were not compiled yet")
 		}
+	}
+	return nil
+}
+
+// settled finds out whether every binding is known to the registry and had one attempt, and remembers when it is so.
+func (a *assembly) settled(ctx context.Context, remember *atomic.Bool) error {
+	if err := a.compiled(ctx); err != nil {
+		return err
 	}
 	if !a.registry.Settled() {
 		return errors.New("some bindings were not asked yet")
