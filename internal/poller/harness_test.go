@@ -74,11 +74,20 @@ func (c cluster) Services(namespace, selector string) map[string]string {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	clk := clocktesting.NewFakeClock(noon)
-	s := &stage{t: t, clk: clk, sysdig: sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})}
-	if err := s.sysdig.Start(); err != nil {
+	server := sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.sysdig.Close)
+	t.Cleanup(server.Close)
+	s := newStageWith(t, clk, server)
+	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
+	return s
+}
+
+// newStageWith is a poller of a Sysdig that others may ask too.
+func newStageWith(t *testing.T, clk *clocktesting.FakeClock, server *sysdigtest.Server) *stage {
+	t.Helper()
+	s := &stage{t: t, clk: clk, sysdig: server}
 	s.pods = pods.NewIndex(clk)
 	index := objects.NewIndex(s.pods)
 	s.services = index.Feed(schema.GroupResource{Resource: "services"})
@@ -87,7 +96,6 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
 	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, s.share, metrics)
 	return s
 }

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type lane struct {
 
 	plans  map[query.ShapeID]plan
 	tracks map[query.Key]*track
+	known  int                     // how many tracks there have been
 	halved map[query.Key]time.Time // since when
 }
 
@@ -126,7 +128,8 @@ func (l *lane) prepare(shapes []registry.Asked, now time.Time) {
 		for i := range p.requests {
 			key := p.requests[i].Key
 			if tracks[key] = l.tracks[key]; tracks[key] == nil {
-				tracks[key] = &track{}
+				l.known++
+				tracks[key] = &track{number: l.known}
 			}
 		}
 	}
@@ -169,7 +172,8 @@ func (l *lane) reunite(now time.Time) {
 		}
 		delete(l.halved, key)
 		delete(l.plans, key.Shape)
-		l.tracks[key] = &track{trial: true}
+		l.known++
+		l.tracks[key] = &track{number: l.known, trial: true}
 	}
 }
 
@@ -238,7 +242,7 @@ func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
 			}
 		}
 	}
-	slices.SortStableFunc(due, func(a, b ask) int { return a.was.Compare(b.was) })
+	slices.SortFunc(due, func(a, b ask) int { return cmp.Or(a.was.Compare(b.was), cmp.Compare(a.track.number, b.track.number)) })
 	return due
 }
 

@@ -23,6 +23,8 @@ const (
 
 // track is what is remembered of a request from round to round.
 type track struct {
+	// number tells tracks apart that have been due for the same time, so that they take turns.
+	number int
 	// due is when the request is to be sent again, zero when it never was. Those that have waited longest go first.
 	due time.Time
 	// busy while one is under way: never two at a time.
