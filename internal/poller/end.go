@@ -28,7 +28,7 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 	}
 	for _, a := range r.asks {
 		if !res.was(a) { // it was not sent and has been due since then
-			a.track.due = a.was
+			a.track.wait = a.was
 		}
 	}
 	if !res.hearing.asked.IsZero() {

@@ -46,7 +46,7 @@ type lane struct {
 
 	plans  map[query.ShapeID]plan
 	tracks map[query.Key]*track
-	known  int                     // how many tracks there have been
+	turn   int                     // how many requests were planned
 	halved map[query.Key]time.Time // since when
 }
 
@@ -128,8 +128,7 @@ func (l *lane) prepare(shapes []registry.Asked, now time.Time) {
 		for i := range p.requests {
 			key := p.requests[i].Key
 			if tracks[key] = l.tracks[key]; tracks[key] == nil {
-				l.known++
-				tracks[key] = &track{number: l.known}
+				tracks[key] = &track{}
 			}
 		}
 	}
@@ -172,8 +171,7 @@ func (l *lane) reunite(now time.Time) {
 		}
 		delete(l.halved, key)
 		delete(l.plans, key.Shape)
-		l.known++
-		l.tracks[key] = &track{number: l.known, trial: true}
+		l.tracks[key] = &track{trial: true}
 	}
 }
 
@@ -199,7 +197,7 @@ func (l *lane) full(r *round, shapes []registry.Asked) {
 		r.spare(a.never, noRoom(l.connection.Name))
 	}
 	for _, a := range r.asks {
-		a.track.busy, a.track.due = true, l.regular(now)
+		l.take(a, now)
 	}
 	l.budget.putOff(now, len(left))
 	l.next = l.regular(now)
@@ -210,6 +208,12 @@ func (l *lane) full(r *round, shapes []registry.Asked) {
 	for _, t := range l.tracks {
 		l.next = earlier(l.next, later(t.due, l.grid.point(now.Add(time.Millisecond)))) // what is due and busy is asked with the next point
 	}
+}
+
+// take notes that a request is sent.
+func (l *lane) take(a ask, now time.Time) {
+	l.turn++
+	a.track.busy, a.track.wait = true, wait{due: l.regular(now), turn: l.turn}
 }
 
 // roomAgain is when the budget has room for a heartbeat and what is left, or is full, once asks have been sent.
@@ -230,7 +234,7 @@ func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
 	for _, asked := range shapes {
 		for _, request := range l.plans[asked.Shape].requests {
 			t := l.tracks[request.Key]
-			a := ask{request: request, track: t, was: t.due, whole: true, slow: t.slow}
+			a := ask{request: request, track: t, was: t.wait, whole: true, slow: t.slow}
 			if len(asked.Unanswered) > 0 {
 				a.never = slices.DeleteFunc(slices.Clone(asked.Unanswered), func(q query.Question) bool { return !request.Has(q) })
 			}
@@ -242,7 +246,7 @@ func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
 			}
 		}
 	}
-	slices.SortFunc(due, func(a, b ask) int { return cmp.Or(a.was.Compare(b.was), cmp.Compare(a.track.number, b.track.number)) })
+	slices.SortStableFunc(due, func(a, b ask) int { return cmp.Compare(a.was.turn, b.was.turn) })
 	return due
 }
 
@@ -270,7 +274,7 @@ func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
 			if why := t.quarantined(r.began); why != nil {
 				r.spare(request.Questions, why)
 			} else if !t.busy {
-				r.asks = append(r.asks, ask{request: request, track: t, was: t.due, never: request.Questions, whole: t.due.IsZero(), slow: t.slow})
+				r.asks = append(r.asks, ask{request: request, track: t, was: t.wait, never: request.Questions, whole: t.due.IsZero(), slow: t.slow})
 			}
 		}
 	}
@@ -284,7 +288,7 @@ func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
 	for _, a := range r.asks {
 		a.track.busy = true
 		if a.whole {
-			a.track.due = l.regular(r.began)
+			l.take(a, r.began)
 		}
 	}
 	return l.next

@@ -37,8 +37,8 @@ type round struct {
 type ask struct {
 	request query.Request
 	track   *track
-	// was is since when it has been due.
-	was time.Time
+	// was is its place before it was planned.
+	was wait
 	// never are those of its questions that were never attempted.
 	never []query.Question
 	// whole is set when it asks all that its track is about, and slow when it took long the last time.

@@ -21,12 +21,17 @@ const (
 	reunite = time.Hour
 )
 
+// wait is a place in the queue.
+type wait struct {
+	// due is when the request is to be sent again, zero when it never was.
+	due time.Time
+	// turn grows with every request that is planned. The one whose last turn is longest ago goes first.
+	turn int
+}
+
 // track is what is remembered of a request from round to round.
 type track struct {
-	// number tells tracks apart that have been due for the same time, so that they take turns.
-	number int
-	// due is when the request is to be sent again, zero when it never was. Those that have waited longest go first.
-	due time.Time
+	wait
 	// busy while one is under way: never two at a time.
 	busy bool
 	// missed counts rounds in a row that gave no answer, and slow is set when the last one ran into its deadline.
