@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -33,6 +35,10 @@ type ConnectionStatusReconciler struct {
 	Leader   Leader
 	Events   events.EventRecorder
 	Notifier *Notifier
+	Writes   *Budget
+
+	// refreshed is when newer figures or words alone were last written. Only Reconcile touches it, which has one worker.
+	refreshed map[string]time.Time
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections/status,verbs=patch
@@ -54,6 +60,7 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	}
 	var c v1alpha1.SysdigConnection
 	if err := r.Client.Get(ctx, request.NamespacedName, &c); err != nil {
+		delete(r.refreshed, request.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	known, ok := r.Health.Connection(c.Name)
@@ -69,11 +76,39 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	if equality.Semantic.DeepEqual(before.Status, c.Status) {
 		return reconcile.Result{RequeueAfter: refresh}, nil
 	}
+	if changed(before.Status.Conditions, c.Status.Conditions) {
+		if err := r.Writes.Wait(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+	} else if !r.mayRefresh(c.Name) {
+		return reconcile.Result{RequeueAfter: refresh}, nil
+	}
 	if err := r.Client.Status().Patch(ctx, &c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return retryConflict(client.IgnoreNotFound(err))
 	}
 	r.send(&c, before.Status.Conditions)
 	return reconcile.Result{RequeueAfter: refresh}, nil
+}
+
+// mayRefresh takes a write of newer figures or words, one per refresh and connection if there is room.
+func (r *ConnectionStatusReconciler) mayRefresh(name string) bool {
+	now := r.Clock.Now()
+	if now.Sub(r.refreshed[name]) < refresh || !r.Writes.Spare() {
+		return false
+	}
+	if r.refreshed == nil {
+		r.refreshed = map[string]time.Time{}
+	}
+	r.refreshed[name] = now
+	return true
+}
+
+// changed tells whether somebody who watches would see another standing, not just other words.
+func changed(before, after []metav1.Condition) bool {
+	return len(before) != len(after) || slices.ContainsFunc(after, func(is metav1.Condition) bool {
+		was := meta.FindStatusCondition(before, is.Type)
+		return was == nil || was.Status != is.Status || was.Reason != is.Reason || was.ObservedGeneration != is.ObservedGeneration
+	})
 }
 
 // connectionConditions turns what is known of a connection into Accepted and Ready.
