@@ -107,6 +107,7 @@ func TestWritesOfAFewBindings(t *testing.T) {
 func TestStaleSamplesAreShownWithoutARound(t *testing.T) {
 	for name, o := range map[string]options{"swept": {}, "control": {sweepless: true}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t, "stale-"+name, 5)
 			const maxAge = 5 * time.Second
 			for i := range s.definitions {
