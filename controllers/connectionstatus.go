@@ -2,11 +2,14 @@ package controllers
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -17,12 +20,15 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 // Health tells how connections stand.
 type Health interface {
 	Connection(name string) (registry.Connection, bool)
+	// Askers counts the bindings that need a shape and names the first of them.
+	Askers(shape query.ShapeID, limit int) (bindings int, first []types.NamespacedName)
 }
 
 // ConnectionStatusReconciler shows in a connection's status how its last round ended.
@@ -33,6 +39,10 @@ type ConnectionStatusReconciler struct {
 	Leader   Leader
 	Events   events.EventRecorder
 	Notifier *Notifier
+	Writes   *Budget
+
+	// refreshed is when newer figures or words alone were last written. Only Reconcile touches it, which has one worker.
+	refreshed map[string]time.Time
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections/status,verbs=patch
@@ -54,6 +64,7 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	}
 	var c v1alpha1.SysdigConnection
 	if err := r.Client.Get(ctx, request.NamespacedName, &c); err != nil {
+		delete(r.refreshed, request.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	known, ok := r.Health.Connection(c.Name)
@@ -66,7 +77,15 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 		condition.ObservedGeneration, condition.LastTransitionTime = c.Generation, metav1.NewTime(r.Clock.Now())
 		meta.SetStatusCondition(&c.Status.Conditions, condition)
 	}
+	c.Status.Requests, c.Status.Queries = showUsage(known.Usage), showQueries(known.Usage.Dearest, r.Health.Askers)
 	if equality.Semantic.DeepEqual(before.Status, c.Status) {
+		return reconcile.Result{RequeueAfter: refresh}, nil
+	}
+	if changed(before.Status.Conditions, c.Status.Conditions) {
+		if err := r.Writes.Wait(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+	} else if !r.mayRefresh(c.Name) {
 		return reconcile.Result{RequeueAfter: refresh}, nil
 	}
 	if err := r.Client.Status().Patch(ctx, &c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -76,8 +95,38 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	return reconcile.Result{RequeueAfter: refresh}, nil
 }
 
-// connectionConditions turns what is known of a connection into Accepted and Ready.
+// mayRefresh takes a write of newer figures or words, one per refresh and connection if there is room.
+func (r *ConnectionStatusReconciler) mayRefresh(name string) bool {
+	now := r.Clock.Now()
+	if now.Sub(r.refreshed[name]) < refresh || !r.Writes.Spare() {
+		return false
+	}
+	if r.refreshed == nil {
+		r.refreshed = map[string]time.Time{}
+	}
+	r.refreshed[name] = now
+	return true
+}
+
+// changed tells whether somebody who watches would see another standing, not just other words.
+func changed(before, after []metav1.Condition) bool {
+	return len(before) != len(after) || slices.ContainsFunc(after, func(is metav1.Condition) bool {
+		was := meta.FindStatusCondition(before, is.Type)
+		return was == nil || was.Status != is.Status || was.Reason != is.Reason || was.ObservedGeneration != is.ObservedGeneration
+	})
+}
+
+// connectionConditions turns what is known of a connection into Accepted, Ready and WithinQuota.
 func connectionConditions(c registry.Connection) []metav1.Condition {
+	conditions := reachability(c)
+	if within := quotaCondition(c); within != nil {
+		conditions = append(conditions, *within)
+	}
+	return conditions
+}
+
+// reachability is Accepted and Ready.
+func reachability(c registry.Connection) []metav1.Condition {
 	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the spec and its Secret are usable"}
 	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected, Message: "Sysdig answered the last round"}
 	failure := c.Health
@@ -95,14 +144,20 @@ func connectionConditions(c registry.Connection) []metav1.Condition {
 	return []metav1.Condition{accepted, ready}
 }
 
+// send tells of a connection that works or does not any more, and of a quota that has begun or ceased to stretch the interval.
 func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
-	was, is := meta.FindStatusCondition(before, v1alpha1.ConditionReady), meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
-	if is.Status == metav1.ConditionUnknown || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
-		return
+	for _, event := range []struct{ condition, action string }{{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}} {
+		was, is := meta.FindStatusCondition(before, event.condition), meta.FindStatusCondition(c.Status.Conditions, event.condition)
+		switch {
+		case is == nil, is.Status == metav1.ConditionUnknown, was != nil && was.Status == is.Status && was.Reason == is.Reason:
+			continue
+		case was == nil && event.condition == v1alpha1.ConditionWithinQuota && is.Status == metav1.ConditionTrue:
+			continue // as expected
+		}
+		kind := corev1.EventTypeNormal
+		if is.Status != metav1.ConditionTrue {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(c, nil, kind, is.Reason, event.action, "%s", is.Message)
 	}
-	kind := corev1.EventTypeNormal
-	if is.Status != metav1.ConditionTrue {
-		kind = corev1.EventTypeWarning
-	}
-	r.Events.Eventf(c, nil, kind, is.Reason, "Connect", "%s", is.Message)
 }

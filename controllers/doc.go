@@ -13,6 +13,7 @@
 // APIServices of the API groups that we serve.
 //
 // registry → SysdigMetricBinding status (status.go) and SysdigConnection status (connectionstatus.go): 1. read the object
-// and how it stands; 2. decide the status and the Event; 3. patch, then send the Event. Triggers: changes of standing,
-// the object's spec, a sample that gets too old, and from time to time the value that is shown.
+// and how it stands; 2. decide the status and the Event; 3. patch within the budget (budget.go), then send the Event
+// (events.go). Triggers: changes of standing, the object's spec, and the sweep (sweep.go): samples that get too old, and from
+// time to time the value that is shown.
 package controllers

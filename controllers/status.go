@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,9 +26,6 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
-// refresh is how often a status shows a newer value while nothing else changes.
-const refresh = 30 * time.Second
-
 // Standings tells how bindings stand.
 type Standings interface {
 	Standing(types.NamespacedName) (registry.Standing, bool)
@@ -48,8 +44,7 @@ type StatusReconciler struct {
 	Leader    Leader
 	Events    events.EventRecorder
 	Notifier  *Notifier
-	// Writes bounds the writes of status, of all bindings together. Status is not a transport.
-	Writes *rate.Limiter
+	Writes    *Budget
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings/status,verbs=patch
@@ -65,39 +60,84 @@ func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile brings one status up to date.
+// Reconcile writes a status whose standing has changed, in its turn, and other news than figures if there is room. Newer
+// figures are left to Refresh: after a restart, or after a change of the leader, every binding comes by here.
 func (r *StatusReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	if !r.Leader.Leads() {
+	d, err := r.draft(ctx, request.NamespacedName)
+	switch {
+	case err != nil || d == nil:
+		return reconcile.Result{}, err
+	case d.urgent:
+		if err := r.Writes.Wait(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+	case d.onlyFigures() || !r.Writes.Spare():
 		return reconcile.Result{}, nil
 	}
+	return retryConflict(r.write(ctx, d))
+}
+
+// Refresh writes whatever is newer in a status if there is room. A change of standing takes its turn in the queue.
+func (r *StatusReconciler) Refresh(ctx context.Context, binding types.NamespacedName) error {
+	d, err := r.draft(ctx, binding)
+	switch {
+	case err != nil || d == nil:
+		return err
+	case d.urgent:
+		r.Notifier.Notify(binding)
+		return nil
+	case !r.Writes.Spare():
+		return nil
+	}
+	_, err = retryConflict(r.write(ctx, d))
+	return err
+}
+
+// draft is a binding as it should be.
+type draft struct {
+	before, binding *v1alpha1.SysdigMetricBinding
+	// urgent: somebody who watches would see another standing.
+	urgent bool
+}
+
+// onlyFigures tells whether only what was observed is newer.
+func (d *draft) onlyFigures() bool {
+	status := d.binding.Status
+	status.Observed = d.before.Status.Observed
+	return equality.Semantic.DeepEqual(status, d.before.Status)
+}
+
+// draft drafts a status. It is nil when there is nothing to write, or not by us.
+func (r *StatusReconciler) draft(ctx context.Context, binding types.NamespacedName) (*draft, error) {
+	if !r.Leader.Leads() {
+		return nil, nil
+	}
 	var b v1alpha1.SysdigMetricBinding
-	if err := r.Client.Get(ctx, request.NamespacedName, &b); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := r.Client.Get(ctx, binding, &b); err != nil {
+		return nil, client.IgnoreNotFound(err)
 	}
-	standing, known := r.Standings.Standing(request.NamespacedName)
+	standing, known := r.Standings.Standing(binding)
 	if !known || standing.Definition.UID != b.UID || standing.Definition.Generation < b.Generation {
-		return reconcile.Result{}, nil // the binding's own reconciler will put it and tell us
+		return nil, nil // the binding's own reconciler will put it and tell us
 	}
-	now := r.Clock.Now()
-	status, urgent := decideStatus(&b, standing, now)
-	again := reconcile.Result{RequeueAfter: revisit(standing, now)}
+	status, urgent := decideStatus(&b, standing, r.Clock.Now())
 	if equality.Semantic.DeepEqual(status, b.Status) {
-		return again, nil
+		return nil, nil
 	}
-	if !urgent && r.Writes.Tokens() < float64(r.Writes.Burst())/2 {
-		return again, nil // only the shown value is newer: leave the room to those whose standing has changed
-	}
-	if err := r.Writes.Wait(ctx); err != nil {
-		return reconcile.Result{}, fmt.Errorf("waiting for a turn to write: %w", err)
-	}
-	before := b.DeepCopy()
+	d := &draft{before: b.DeepCopy(), binding: &b, urgent: urgent}
 	b.Status = status
+	return d, nil
+}
+
+// write writes a draft and tells of it.
+func (r *StatusReconciler) write(ctx context.Context, d *draft) error {
 	// The optimistic lock keeps a cache that lags behind our own last write from writing, and telling, it all again.
-	if err := r.Client.Status().Patch(ctx, &b, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return retryConflict(client.IgnoreNotFound(err))
+	patch := client.MergeFromWithOptions(d.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, d.binding, patch); err != nil {
+		return client.IgnoreNotFound(err)
 	}
-	r.send(&b, before.Status.Conditions)
-	return again, nil
+	r.send(d.binding, d.before.Status.Conditions)
+	return nil
 }
 
 // retryConflict comes back soon when the object has changed under us, without an error in the log.
@@ -106,14 +146,6 @@ func retryConflict(err error) (reconcile.Result, error) {
 		return reconcile.Result{RequeueAfter: time.Second}, nil
 	}
 	return reconcile.Result{}, err
-}
-
-// revisit is when to look again although nobody tells us: when the sample gets too old, or to show a newer value.
-func revisit(s registry.Standing, now time.Time) time.Duration {
-	if s.Until.IsZero() {
-		return refresh
-	}
-	return min(refresh, max(s.Until.Sub(now)+time.Millisecond, time.Second))
 }
 
 // decideStatus is what the status should be. urgent: somebody who watches would see another standing, not just a newer

@@ -185,19 +185,3 @@ func TestWhoseTheNameIsIsUrgent(t *testing.T) {
 		t.Error("another text of the same reason is urgent")
 	}
 }
-
-func TestRevisit(t *testing.T) {
-	for name, test := range map[string]struct {
-		until time.Time
-		want  time.Duration
-	}{
-		"nothing is served":            {time.Time{}, refresh},
-		"the sample lasts long":        {now.Add(time.Hour), refresh},
-		"the sample gets too old soon": {now.Add(10 * time.Second), 10*time.Second + time.Millisecond},
-		"the sample just got too old":  {now.Add(-time.Second), time.Second},
-	} {
-		if got := revisit(registry.Standing{Until: test.until}, now); got != test.want {
-			t.Errorf("%s: %s, want %s", name, got, test.want)
-		}
-	}
-}

@@ -12,7 +12,6 @@ import (
 	"github.com/go-logr/zapr"
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -53,9 +52,6 @@ import (
 
 // clientQPS bounds the requests to the API server per second.
 const clientQPS = 50
-
-// statusWrites bounds the writes of status per second, of all bindings together.
-const statusWrites = 5
 
 // Run builds the operator and runs it until the context ends or a part of it fails.
 func Run(ctx context.Context, o options.Options, version string) error {
@@ -141,7 +137,7 @@ type assembly struct {
 	options  options.Options
 	version  string
 	manager  manager.Manager
-	clock    clock.Clock
+	clock    clock.WithTicker
 	started  time.Time
 	pods     *pods.Index
 	objects  *objects.Index
@@ -212,17 +208,26 @@ func (a *assembly) addControllers(ctx context.Context) error {
 		return fmt.Errorf("cache of targets: %w", err)
 	}
 	kinds := objects.NewKinds(a.clock, a.objects, targets, clientset.AuthorizationV1().SelfSubjectAccessReviews())
-	recorder := a.manager.GetEventRecorder("sysdig-metrics-operator")
+	writes := controllers.NewBudget(a.clock, controllers.WritesPerSecond, 2*controllers.WritesPerSecond)
+	told, err := controllers.NewEvents(clientset.EventsV1(), writes, a.clock, metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("metrics of Events: %w", err)
+	}
+	recorder := told.Recorder(a.manager.GetScheme(), "sysdig-metrics-operator")
+	statuses := &controllers.StatusReconciler{
+		Client: c, Clock: a.clock, Standings: a.registry, Leader: elector, Events: recorder, Notifier: bindings, Writes: writes,
+	}
 	return errors.Join(
 		a.manager.Add(everyReplica(targets.Start)),
 		a.manager.Add(elector),
 		(&controllers.ConnectionReconciler{Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version}).SetupWithManager(a.manager),
 		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry, Kinds: kinds}).SetupWithManager(ctx, a.manager),
-		(&controllers.StatusReconciler{
-			Client: c, Clock: a.clock, Standings: a.registry, Leader: elector, Events: recorder, Notifier: bindings,
-			Writes: rate.NewLimiter(statusWrites, 2*statusWrites),
+		a.manager.Add(told),
+		statuses.SetupWithManager(a.manager),
+		a.manager.Add(&controllers.Sweep{Clock: a.clock, Leader: elector, Board: a.registry, Statuses: statuses}),
+		(&controllers.ConnectionStatusReconciler{
+			Client: c, Clock: a.clock, Health: a.registry, Leader: elector, Events: recorder, Notifier: connections, Writes: writes,
 		}).SetupWithManager(a.manager),
-		(&controllers.ConnectionStatusReconciler{Client: c, Clock: a.clock, Health: a.registry, Leader: elector, Events: recorder, Notifier: connections}).SetupWithManager(a.manager),
 	)
 }
 

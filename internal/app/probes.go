@@ -69,7 +69,7 @@ func (a *assembly) compiled(ctx context.Context) error {
 		return fmt.Errorf("listing bindings: %w", err)
 	}
 	for i := range list.Items {
-		if _, known := a.registry.Standing(client.ObjectKeyFromObject(&list.Items[i])); !known {
+		if !a.registry.Known(client.ObjectKeyFromObject(&list.Items[i])) {
 			return errors.New("some bindings were not compiled yet")
 		}
 	}

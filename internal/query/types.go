@@ -157,7 +157,7 @@ type Definition struct {
 
 // Query is the PromQL that asks the question alone, for humans; empty when it is refused.
 func (d Definition) Query() string {
-	if d.Refused != nil {
+	if d.Refused != nil || d.Question.Shape == (ShapeID{}) {
 		return ""
 	}
 	return d.Question.alone()

@@ -89,13 +89,18 @@ func podOf(i int) string { return fmt.Sprintf("%s-%d", appOf(i/podsOfApp), i%pod
 
 func labelsOf(i int) labels.Set { return labels.Set{"app": appOf(i / podsOfApp)} }
 
-// BenchmarkListAFewPodsOfManySets reads the ten pods of one of 500 sets.
-func BenchmarkListAFewPodsOfManySets(b *testing.B) {
+// podsOfCrowd is an index of the pods of a crowd.
+func podsOfCrowd() *objects.Index {
 	index := podsindex.NewIndex(clocktesting.NewFakeClock(noon))
 	for i := range podsOfAll {
 		index.OnAdd(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: podOf(i), Labels: labelsOf(i)}}, true)
 	}
-	r := crowd(b, objects.NewIndex(index))
+	return objects.NewIndex(index)
+}
+
+// BenchmarkListAFewPodsOfManySets reads the ten pods of one of 500 sets.
+func BenchmarkListAFewPodsOfManySets(b *testing.B) {
+	r := crowd(b, podsOfCrowd())
 	b.ReportAllocs()
 	for b.Loop() {
 		if items, _, _ := r.List(m(pods, ""), parse("app="+appOf(250)), nil); len(items) != podsOfApp {

@@ -8,3 +8,6 @@ func (r *Registry) Remembered(q query.Question) int {
 	defer r.mu.RUnlock()
 	return len(r.answers[q].objects)
 }
+
+// Rechecks is how many calls of Recheck are the turn of all sets.
+const Rechecks = rechecks

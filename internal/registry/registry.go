@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -41,6 +43,12 @@ type Registry struct {
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
 	wake        chan struct{}
+
+	order []types.NamespacedName // of all entries, by namespace and name
+	// checked is the last binding that Recheck has looked at closely, and recheck when it looks at all again. Nobody else
+	// touches them.
+	checked types.NamespacedName
+	recheck time.Time
 }
 
 // entry is one definition and the answer to its question.
@@ -48,6 +56,8 @@ type entry struct {
 	definition query.Definition
 	answer     *answer // nil when the definition is refused
 	told       outline // what listeners were last told of
+	// said is what Standing last said; kept of sets.
+	said atomic.Pointer[outline]
 }
 
 // family are the entries that claim one metric of the objects of one kind in one namespace, or one external metric.
@@ -98,6 +108,9 @@ func (r *Registry) Put(d query.Definition) {
 	if old != nil {
 		left = old.definition.Claim
 		r.remove(old)
+	} else {
+		at, _ := slices.BinarySearchFunc(r.order, d.Binding, byName)
+		r.order = slices.Insert(r.order, at, d.Binding)
 	}
 	r.entries[d.Binding] = e
 	r.claim(e)
@@ -176,6 +189,9 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 	}
 	r.remove(e)
 	delete(r.entries, binding)
+	if at, found := slices.BinarySearchFunc(r.order, binding, byName); found {
+		r.order = slices.Delete(r.order, at, at+1)
+	}
 	changed := append(r.allotted(e), r.affected(e.definition.Claim, nil)...)
 	r.mu.Unlock()
 	r.tell(changed)
@@ -251,8 +267,7 @@ func olderFirst(a, b *entry) int {
 	return cmp.Or(
 		a.definition.Created.Compare(b.definition.Created),
 		cmp.Compare(a.definition.UID, b.definition.UID),
-		cmp.Compare(a.definition.Binding.Namespace, b.definition.Binding.Namespace),
-		cmp.Compare(a.definition.Binding.Name, b.definition.Binding.Name),
+		byName(a.definition.Binding, b.definition.Binding),
 	)
 }
 

@@ -28,7 +28,8 @@ type Standing struct {
 	Failure *metric.Failure
 	// NotRouted is why no HPA gets to see what is served; nil when HPAs reach this operator.
 	NotRouted *metric.Failure
-	// Until is when the standing may change without a new answer; zero when it won't, or when that is not foreseen.
+	// Until is when the standing may change without a new answer; zero when it won't, or when that is not foreseen. Recheck tells
+	// when it has.
 	Until time.Time
 }
 
@@ -39,7 +40,8 @@ type outline struct {
 	winner types.NamespacedName
 }
 
-// Standing returns how a binding stands now. known is false for a binding that was never put.
+// Standing returns how a binding stands now, for its status: Recheck tells when that is not true any more. known is false for
+// a binding that was never put.
 func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -47,7 +49,18 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 	if e == nil {
 		return Standing{}, false
 	}
-	return r.standing(e, r.clock.Now()), true
+	standing = r.standing(e, r.clock.Now())
+	if e.definition.Claim.Set() {
+		e.said.Store(new(standing.outline()))
+	}
+	return standing, true
+}
+
+// Known tells whether a binding was put.
+func (r *Registry) Known(binding types.NamespacedName) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.entries[binding] != nil
 }
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
@@ -246,6 +259,16 @@ func (r *Registry) reason(e *entry, now time.Time) metric.Reason {
 // sighted is the outline of a set that also looks at which objects exist and are its own: up to the first with a value, and
 // at all of them when that is none.
 func (r *Registry) sighted(e *entry, now time.Time) outline {
+	if r.sees(e, now) {
+		return outline{served: true}
+	}
+	var s Standing
+	r.survey(e, now, &s)
+	return s.outline()
+}
+
+// sees tells whether any object of a set has a value.
+func (r *Registry) sees(e *entry, now time.Time) bool {
 	one := e.definition.Claim
 	f := r.families[one.Family()]
 	for one.Object = range e.answer.objects {
@@ -253,14 +276,10 @@ func (r *Registry) sighted(e *entry, now time.Time) outline {
 			continue
 		}
 		if _, failure := e.judge(one.Object, nil, now); failure == nil {
-			return outline{served: true}
+			return true
 		}
 	}
-	var s Standing
-	if r.survey(e, now, &s); s.Served {
-		return outline{served: true}
-	}
-	return outline{reason: s.Failure.Reason}
+	return false
 }
 
 // Settled tells whether every binding had one attempt, or cannot be asked.

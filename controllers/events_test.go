@@ -1,0 +1,122 @@
+package controllers
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// written is a sink that counts what reaches the API server.
+type written struct {
+	events.EventSink
+	n atomic.Int32
+}
+
+func (w *written) Create(_ context.Context, e *eventsv1.Event) (*eventsv1.Event, error) {
+	w.n.Add(1)
+	return e, nil
+}
+
+func (w *written) Patch(_ context.Context, e *eventsv1.Event, _ []byte) (*eventsv1.Event, error) {
+	w.n.Add(1)
+	return e, nil
+}
+
+// eventOf is an Event of an object of a kind.
+func eventOf(kind string) *eventsv1.Event {
+	return &eventsv1.Event{Regarding: corev1.ObjectReference{Kind: kind}}
+}
+
+// narrow is a sink with a budget that is used up.
+func narrow(t *testing.T) (*sink, *written, *clocktesting.FakeClock) {
+	t.Helper()
+	clk, server := clocktesting.NewFakeClock(now), &written{}
+	s := &sink{EventSink: server, writes: NewBudget(clk, WritesPerSecond, 2*WritesPerSecond), clock: clk, dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})}
+	for range 2 * WritesPerSecond {
+		if err := s.writes.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, server, clk
+}
+
+// create begins to send an Event and returns when it waits for its time.
+func (s *sink) create(t *testing.T, clk *clocktesting.FakeClock, kind string) (done chan error) {
+	t.Helper()
+	done = make(chan error, 1)
+	go func() {
+		_, err := s.Create(t.Context(), eventOf(kind))
+		done <- err
+	}()
+	waitFor(t, clk.HasWaiters)
+	return done
+}
+
+func TestAnEventWaitsForRoom(t *testing.T) {
+	s, server, clk := narrow(t)
+	done := s.create(t, clk, "SysdigMetricBinding")
+	clk.Step(time.Second)
+	if err := <-done; err != nil || server.n.Load() != 1 || testutil.ToFloat64(s.dropped) != 0 {
+		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
+	}
+}
+
+// TestAnEventIsLeftOutWhileStatusesNeedAllWrites and is no error: it would be tried again.
+func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
+	s, server, clk := narrow(t)
+	done := s.create(t, clk, "SysdigMetricBinding")
+	for range patience / time.Second {
+		for range WritesPerSecond {
+			if !s.writes.limiter.AllowN(clk.Now().Add(time.Second), 1) { // as statuses that wait in a row do
+				t.Fatal("the statuses have no writes")
+			}
+		}
+		clk.Step(time.Second)
+		waitFor(t, func() bool { return clk.HasWaiters() || len(done) > 0 })
+	}
+	if err := <-done; err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
+		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
+	}
+}
+
+// TestARepetitionNeverWaits: the broadcaster holds a lock meanwhile.
+func TestARepetitionNeverWaits(t *testing.T) {
+	s, server, clk := narrow(t)
+	if _, err := s.Patch(t.Context(), eventOf("SysdigMetricBinding"), nil); err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
+		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
+	}
+	clk.Step(time.Second)
+	if _, err := s.Patch(t.Context(), eventOf("SysdigMetricBinding"), nil); err != nil || server.n.Load() != 1 {
+		t.Errorf("%d were sent, %v", server.n.Load(), err)
+	}
+}
+
+// TestAnEventOfAConnectionHasItsTurn before there is room for those of bindings.
+func TestAnEventOfAConnectionHasItsTurn(t *testing.T) {
+	s, server, clk := narrow(t)
+	done := s.create(t, clk, "SysdigConnection")
+	clk.Step(time.Second / WritesPerSecond)
+	if err := <-done; err != nil || server.n.Load() != 1 {
+		t.Errorf("%d were sent, %v", server.n.Load(), err)
+	}
+}
+
+// TestAnEventEndsWithItsContext instead of keeping a process from ending.
+func TestAnEventEndsWithItsContext(t *testing.T) {
+	for _, kind := range []string{"SysdigMetricBinding", "SysdigConnection"} {
+		s, server, _ := narrow(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Create(ctx, eventOf(kind)); err != nil || server.n.Load() != 0 {
+			t.Errorf("%s: %d were sent, %v", kind, server.n.Load(), err)
+		}
+	}
+}
