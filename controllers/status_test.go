@@ -109,7 +109,11 @@ func TestConditions(t *testing.T) {
 			} else if status.Observed == nil || status.Observed.Value != test.value || !status.Observed.Time.Time.Equal(sample.Time) {
 				t.Errorf("it shows %+v, want %s", status.Observed, test.value)
 			}
-			if status.Target != "Namespace/shop" || status.MetricName != "web" || status.Query != "sum(x)" || !strings.HasSuffix(status.MetricPath, "/namespaces/shop/metrics/web") {
+			asked := "sum(x)"
+			if test.standing.Definition.Refused != nil {
+				asked = "" // it is not
+			}
+			if status.Target != "Namespace/shop" || status.MetricName != "web" || status.Query != asked || !strings.HasSuffix(status.MetricPath, "/namespaces/shop/metrics/web") {
 				t.Errorf("got %+v", status)
 			}
 		})

@@ -58,20 +58,26 @@ func (b *budget) forget(now time.Time) {
 	b.apply(now)
 }
 
-// learn takes in what an answer says: the header, and whether the request was one too many.
-func (b *budget) learn(now time.Time, header int, tooMany bool) {
+// learn takes in what the header of an answer says; 0 when it says nothing.
+func (b *budget) learn(now time.Time, header int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if header > 0 {
 		b.header = header
 	}
-	if tooMany {
+	b.apply(now)
+}
+
+// lower takes in that a request was one too many, although the heartbeat before it was not: less is left than the limit says. It
+// lowers the limit once per round at most.
+func (b *budget) lower(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.changed) > pointStep || b.factor == 1 {
 		b.factor, b.changed = max(b.factor/2, deepest), now
 	}
 	b.apply(now)
-	if tooMany && b.limited() {
-		b.bucket.AllowN(now, max(int(b.bucket.TokensAt(now)), 0))
-	}
+	b.bucket.AllowN(now, max(int(b.bucket.TokensAt(now)), 0))
 }
 
 // apply sets the bucket. When it gets smaller, what was sent in the last minute counts against it: whoever says how many

@@ -19,15 +19,12 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := len(r.asks)
-	for _, a := range r.asks {
-		a.track.busy = false
-	}
 	for _, e := range res.ended {
 		l.judge(e, res.successes > 0, now)
 		left--
 	}
 	for _, a := range r.asks {
-		if !res.was(a) { // it was not sent and has been due since then
+		if !res.was(a) && !a.track.busy { // it was not sent and has been due since then
 			a.track.wait = a.was
 		}
 	}
@@ -39,6 +36,15 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 		l.reschedule(res, left, now)
 	}
 	return l.usage(now)
+}
+
+// free notes that requests are not under way any more; others of their round may be.
+func (l *lane) free(asks ...ask) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range asks {
+		a.track.busy = false
+	}
 }
 
 // judge takes in how one request ended. others tells whether the connection answered any of the round.
@@ -90,7 +96,9 @@ func (l *lane) reschedule(res *result, left int, now time.Time) {
 			longest := time.Duration(float64(l.connection.Interval) / (1 + jitter))
 			l.probe = &backoff.ExponentialBackOff{InitialInterval: longest / 16, Multiplier: 2, RandomizationFactor: jitter, MaxInterval: longest}
 		}
-		l.next = earlier(l.next, now.Add(l.probe.NextBackOff()))
+		if soon := l.probe.NextBackOff(); soon < l.connection.Interval/2 {
+			l.next = earlier(l.next, now.Add(soon))
+		}
 	default: // the next round tells
 	}
 }

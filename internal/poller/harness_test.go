@@ -122,7 +122,7 @@ func (s *stage) fill(name, workload, pod string, value float64) {
 		"__name__": name, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop",
 		sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: workload, sysdigtest.LabelPod: pod,
 	}
-	sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(40*time.Minute), func(time.Time) float64 { return value })
+	sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(80*time.Minute), func(time.Time) float64 { return value })
 }
 
 // heartbeat is that of connection "default".

@@ -265,25 +265,29 @@ func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
 		r.spareAll(shapes, l.connection.Refused)
 		return l.next
 	}
+	again = l.next
 	for _, asked := range shapes {
 		for _, request := range query.Plan(asked.Unanswered, l.isHalved) {
 			t := l.tracks[request.Key]
 			if t == nil { // its shape is asked in other parts than these questions alone would be
 				continue
 			}
-			if why := t.quarantined(r.began); why != nil {
+			switch why := t.quarantined(r.began); {
+			case why != nil:
 				r.spare(request.Questions, why)
-			} else if !t.busy {
+			case t.busy:
+				again = r.began.Add(hurry)
+			default:
 				r.asks = append(r.asks, ask{request: request, track: t, was: t.wait, never: request.Questions, whole: t.due.IsZero(), slow: t.slow})
 			}
 		}
 	}
 	if len(r.asks) == 0 {
-		return l.next
-	}
-	if again = l.affords(r); again.After(r.began) {
-		r.asks = nil
 		return again
+	}
+	if ready := l.affords(r); ready.After(r.began) {
+		r.asks = nil
+		return earlier(ready, again)
 	}
 	for _, a := range r.asks {
 		a.track.busy = true
@@ -291,7 +295,7 @@ func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
 			l.take(a, r.began)
 		}
 	}
-	return l.next
+	return again
 }
 
 // affords is from when on the new questions of a round may be asked: bursts are gathered, and the next full round keeps its

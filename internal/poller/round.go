@@ -110,10 +110,13 @@ func (p *Poller) failAll(r *round, failure *metric.Failure, attempt query.Attemp
 // sendAll sends the heartbeat and, when that is well, the requests.
 func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, res *result) {
 	heard, failure := p.listen(ctx, r, query.Windows(r.everything()), res)
-	if ctx.Err() != nil || res.noRoom {
-		return
+	if failure != nil || res.noRoom {
+		r.lane.free(r.asks...)
 	}
-	if failure != nil {
+	switch {
+	case ctx.Err() != nil || res.noRoom:
+		return
+	case failure != nil:
 		p.failAll(r, failure, attempt)
 		return
 	}
@@ -139,6 +142,7 @@ func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan
 			select {
 			case places <- struct{}{}:
 				p.ask(ctx, r, a, heard, attempt, res)
+				r.lane.free(a)
 				<-places
 			case <-ctx.Done():
 			}
@@ -205,6 +209,9 @@ func (p *Poller) ask(ctx context.Context, r *round, a ask, heard query.Heard, at
 	if err != nil {
 		failure = metric.AsFailure(err)
 	}
+	if failure != nil && failure.Reason == metric.RateLimited {
+		r.lane.budget.lower(attempt.Received)
+	}
 	res.done(ended{ask: a, failure: failure, rows: len(answer.Series), slow: attempt.Received.Sub(sent) > slowAnswer || timedOut(err)})
 	if failure != nil {
 		p.board.File(a.request.Fail(failure, attempt))
@@ -234,6 +241,6 @@ func (p *Poller) send(ctx context.Context, r *round, promQL string, at time.Time
 		reason = metric.AsFailure(err).Reason
 	}
 	p.metrics.request(r.connection.Name, reason, p.clock.Since(sent))
-	r.lane.budget.learn(p.clock.Now(), answer.RateLimit, reason == metric.RateLimited)
+	r.lane.budget.learn(p.clock.Now(), answer.RateLimit)
 	return answer, err
 }
