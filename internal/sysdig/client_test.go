@@ -85,7 +85,7 @@ func wantFailure(t *testing.T, err error, reason metric.Reason, fragments ...str
 
 func TestAValueComesWithItsLabelsAndTime(t *testing.T) {
 	at := noon.Add(-5*time.Second + 250*time.Millisecond)
-	want := sysdig.Answer{Series: []sysdig.Series{{Labels: map[string]string{"app": "a"}, Value: 7.5, Time: at}}}
+	want := sysdig.Answer{Series: []sysdig.Series{{Labels: map[string]string{"app": "a"}, Value: 7.5, Time: at}}, RateLimit: 4096}
 	for name, switches := range map[string]sysdigtest.Switches{
 		"numbers as times":          {},
 		"strings as times":          {StringTimestamps: true},
@@ -106,6 +106,21 @@ func TestAValueComesWithItsLabelsAndTime(t *testing.T) {
 				t.Errorf("asked about %s", sent)
 			}
 		})
+	}
+}
+
+func TestWhatSysdigAllowsIsToldAlsoWithAFailure(t *testing.T) {
+	s := serve(t, sysdigtest.Options{RequestsPerMinute: 2})
+	client := connect(t, s)
+	for i, want := range []metric.Reason{"", "", metric.RateLimited} {
+		got, err := client.Query(t.Context(), "x", noon)
+		if got.RateLimit != 2 || (err == nil) != (want == "") || err != nil && metric.AsFailure(err).Reason != want {
+			t.Errorf("request %d: %+v, %v; want the limit, and %q", i, got, err, want)
+		}
+	}
+	s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultHang})
+	if got, err := connect(t, s, func(c *sysdig.Config) { c.Timeout = 50 * time.Millisecond }).Query(t.Context(), "x", noon); got.RateLimit != 0 || err == nil {
+		t.Errorf("without an answer: %+v, %v", got, err)
 	}
 }
 
