@@ -82,11 +82,12 @@ func command(ctx context.Context, args []string) error {
 
 // results are everything that was measured.
 type results struct {
-	plan      plan
-	duels     []duel
-	parts     []part
-	discovery []discovered
-	heap      sizes
+	plan       plan
+	duels      []duel
+	authorized duel
+	parts      []part
+	discovery  []discovered
+	heap       sizes
 }
 
 // run measures everything, one after the other: nothing that is measured runs beside something else of ours.
@@ -113,6 +114,9 @@ func run(ctx context.Context, p plan, log io.Writer) (results, error) {
 			return r, fmt.Errorf("%s: %w", s.title, err)
 		}
 		r.duels = append(r.duels, d)
+	}
+	if r.authorized, err = fightAuthorized(ctx, p, log); err != nil {
+		return r, fmt.Errorf("authorized reads: %w", err)
 	}
 	r.discovery, err = discover(ctx, p, log)
 	return r, err
