@@ -51,7 +51,9 @@ func (b *broadAuthorizer) ConditionsAwareAuthorize(ctx context.Context, a author
 }
 
 // EvaluateConditions fails: no decision has conditions.
-func (*broadAuthorizer) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData) (authorizer.Decision, string, error) {
+func (*broadAuthorizer) EvaluateConditions(
+	context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData,
+) (authorizer.Decision, string, error) {
 	return authorizer.DecisionDeny, "", authorizer.ErrorConditionEvaluationNotSupported
 }
 

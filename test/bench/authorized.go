@@ -20,9 +20,6 @@ import (
 // reader is the user that HPAs read as. Kubernetes' own roles let it read all metrics.
 const reader = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 
-// account is the ServiceAccount of the servers, in the namespace default.
-const account = "bench"
-
 // contender is a server of the duel of authorized reads. All authenticate a reader by the certificate and the headers of
 // the aggregation layer; they differ in what they ask the API server then.
 type contender struct {
@@ -85,20 +82,11 @@ func startAuthorities(ctx context.Context, log io.Writer) (a *authorities, err e
 			err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, command := range []string{
-		"create serviceaccount " + account,
-		"create clusterrolebinding " + account + " --clusterrole=system:auth-delegator --serviceaccount=default:" + account,
-		"create rolebinding " + account + " -n kube-system --role=extension-apiserver-authentication-reader --serviceaccount=default:" + account,
-	} {
-		if _, err := running.Kubectl(ctx, strings.Fields(command)...); err != nil {
-			return nil, fmt.Errorf("kubectl %s: %w", command, err)
-		}
-	}
 	a = &authorities{cluster: running}
 	if a.client, err = kubernetes.NewForConfig(running.AdminConfig()); err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	a.kubeconfig, err = running.ServiceAccountKubeconfig(ctx, "default", account)
+	a.kubeconfig, err = running.DelegatingKubeconfig(ctx, "bench")
 	return a, err
 }
 

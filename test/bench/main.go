@@ -33,7 +33,7 @@ func fullPlan() plan {
 }
 
 func quickPlan() plan {
-	return plan{pairs: 2, ofSets: 1, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 3 * time.Minute}
+	return plan{pairs: 2, ofSets: 1, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 5 * time.Minute}
 }
 
 // roundsOf is how many rounds a scene has.

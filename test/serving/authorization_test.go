@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 const (
@@ -137,7 +137,9 @@ func TestARightThatIsTakenAwayEndsInTime(t *testing.T) {
 	if status := s.read(t, user, object(0)); status != http.StatusOK {
 		t.Fatalf("with the right: %d", status)
 	}
-	kubectl(t, "delete clusterrolebinding "+user)
+	if err := client.RbacV1().ClusterRoleBindings().Delete(t.Context(), user, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	taken := time.Now()
 	i := 1
 	for ; s.read(t, user, object(i)) == http.StatusOK; i++ {
@@ -184,7 +186,10 @@ func TestEverybodyReadsJustWhatTheyMay(t *testing.T) {
 		{"another-group", "", []rbacv1.PolicyRule{rule("metrics.k8s.io", "*")}, nil, 0},
 	}
 	for _, namespace := range []string{"east", "west"} {
-		kubectl(t, "create namespace "+namespace)
+		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		if _, err := client.CoreV1().Namespaces().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var broadReaders []string
 	for _, test := range tests {
@@ -221,21 +226,19 @@ func TestEverybodyReadsJustWhatTheyMay(t *testing.T) {
 // grant gives rights to a user, cluster-wide or in a namespace, before it is asked about for the first time.
 func grant(t *testing.T, user, namespace string, rules []rbacv1.PolicyRule) {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(testbed.AdminConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
 	meta := metav1.ObjectMeta{Name: user}
 	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
-	_, err = client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{})
+	_, err := client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if namespace == "" {
-		_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}, metav1.CreateOptions{})
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}
+		_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{})
 	} else {
-		_, err = client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}, metav1.CreateOptions{})
+		binding := &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}
+		_, err = client.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)

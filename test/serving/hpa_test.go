@@ -1,6 +1,7 @@
 package serving_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -88,11 +89,9 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { kubectl(t, "delete --ignore-not-found -f "+file) })
-	kubectl(t, "apply -f "+file)
-	for i := range autoscalers {
-		kubectl(t, fmt.Sprintf("wait --for=condition=ScalingActive --timeout=60s hpa/web-%d", i))
-	}
+	t.Cleanup(func() { kubectl(t, "delete", "--ignore-not-found", "-f", file) })
+	kubectl(t, "apply", "-f", file)
+	kubectl(t, "wait", "--for=condition=ScalingActive", "--timeout=100s", "hpa", "--all")
 	time.Sleep(2 * time.Second) // A few rounds more, of all HPAs.
 	groups := byGroup(audit.of(t, controller))
 	for _, group := range []string{custom, external} {
@@ -108,5 +107,15 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 				t.Errorf("%s: a review %s after another one", group, r.at.Sub(reviews[i-1].at))
 			}
 		}
+	}
+}
+
+// kubectl runs a command that has to work.
+func kubectl(t *testing.T, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	defer cancel()
+	if _, err := testbed.Kubectl(ctx, args...); err != nil {
+		t.Fatalf("kubectl %v: %v", args, err)
 	}
 }

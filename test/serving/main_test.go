@@ -13,10 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider/fake"
@@ -25,13 +25,13 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 )
 
-// account is the ServiceAccount that the servers run under, in the namespace default.
-const account = "metrics-server"
-
-// The control plane that all tests share, and the audit log of its API server. Each test has users of its own.
+// The control plane that all tests share, the servers' way to it, and the audit log of its API server. Each test has users
+// of its own.
 var (
-	testbed *cluster.Cluster
-	audit   auditLog
+	testbed    *cluster.Cluster
+	client     kubernetes.Interface
+	kubeconfig string
+	audit      auditLog
 )
 
 // policy writes down every SubjectAccessReview and nothing else.
@@ -80,28 +80,13 @@ func run(m *testing.M) (code int, err error) {
 			err = stopErr
 		}
 	}()
-	for _, command := range []string{
-		"create serviceaccount " + account,
-		"create clusterrolebinding " + account + " --clusterrole=system:auth-delegator --serviceaccount=default:" + account,
-		"create rolebinding " + account + " -n kube-system --role=extension-apiserver-authentication-reader --serviceaccount=default:" + account,
-	} {
-		if _, err := testbed.Kubectl(ctx, strings.Fields(command)...); err != nil {
-			return 0, fmt.Errorf("kubectl %s: %w", command, err)
-		}
+	if client, err = kubernetes.NewForConfig(testbed.AdminConfig()); err != nil {
+		return 0, err
+	}
+	if kubeconfig, err = testbed.DelegatingKubeconfig(ctx, "metrics"); err != nil {
+		return 0, err
 	}
 	return m.Run(), nil
-}
-
-// kubectl runs a command of the administrator that has to work. Text in quotes has no place in it.
-func kubectl(t *testing.T, command string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-	defer cancel()
-	out, err := testbed.Kubectl(ctx, strings.Fields(command)...)
-	if err != nil {
-		t.Fatalf("kubectl %s: %v", command, err)
-	}
-	return out
 }
 
 // server is an aggregated API server that answers every question.
@@ -115,10 +100,6 @@ type server struct {
 func start(t *testing.T, broadReaders ...string) *server {
 	t.Helper()
 	ports, err := cluster.FreePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := testbed.ServiceAccountKubeconfig(t.Context(), "default", account)
 	if err != nil {
 		t.Fatal(err)
 	}
