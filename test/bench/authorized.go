@@ -227,11 +227,27 @@ func (a *authorities) fighters(ctx context.Context, p plan, s scene, c content) 
 		f := &fighter{child: child, load: newLoad(roots, reads)}
 		f.load.tls.Certificates = []tls.Certificate{frontProxy}
 		fighters = append(fighters, f)
-		if err := f.warmUp(ctx, p); err != nil {
+		if err := f.warmUpTrusted(ctx, p); err != nil {
 			return fighters, fmt.Errorf("%s: %w", one.kind, err)
 		}
 	}
 	return fighters, nil
+}
+
+// warmUpTrusted warms up as soon as the server knows the authority of the certificate. Until then everybody is anonymous
+// to it, on connections of that time for good.
+func (f *fighter) warmUpTrusted(ctx context.Context, p plan) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		err := f.warmUp(ctx, p)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		f.load.close()
+		f.load.conns = nil
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // printAuthorized writes the tables of authorized reads.

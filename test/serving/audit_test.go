@@ -12,6 +12,9 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 )
 
+// servers is the user that the servers are for the API server.
+const servers = "system:serviceaccount:default:metrics"
+
 // auditLog is the path of an API server's audit log.
 type auditLog string
 
@@ -29,7 +32,7 @@ func (r review) broad() bool {
 // object is a review's object.
 func (r review) object() string { return fmt.Sprintf("%s/%s/%s", r.Namespace, r.Resource, r.Name) }
 
-// of are the reviews about a user, oldest first.
+// of are the reviews about a user that servers asked for, oldest first.
 func (a auditLog) of(t *testing.T, user string) []review {
 	t.Helper()
 	log, err := os.ReadFile(string(a))
@@ -44,6 +47,9 @@ func (a auditLog) of(t *testing.T, user string) []review {
 		var event auditv1.Event
 		if err := json.Unmarshal(line, &event); err != nil {
 			t.Fatalf("%v in %s", err, line)
+		}
+		if event.User.Username != servers {
+			continue
 		}
 		var sar authorizationv1.SubjectAccessReview
 		if err := json.Unmarshal(event.RequestObject.Raw, &sar); err != nil {

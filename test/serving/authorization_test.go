@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,8 +79,12 @@ func (s *server) flood(t *testing.T, user string, length time.Duration) int {
 
 func (s *server) expect(ctx context.Context, user string, want int, paths ...string) error {
 	for _, path := range paths {
-		if status, err := s.ask(ctx, user, path); err != nil || status != want {
-			return fmt.Errorf("%s reads %s: %d, %w; want %d", user, path, status, err, want)
+		status, err := s.ask(ctx, user, path)
+		if err != nil {
+			return fmt.Errorf("%s reads %s: %w", user, path, err)
+		}
+		if status != want {
+			return fmt.Errorf("%s reads %s: %d, want %d", user, path, status, want)
 		}
 	}
 	return nil
@@ -223,7 +229,7 @@ func TestEverybodyReadsJustWhatTheyMay(t *testing.T) {
 	}
 }
 
-// grant gives rights to a user, cluster-wide or in a namespace, before it is asked about for the first time.
+// grant gives rights to a user, cluster-wide or in a namespace, and returns when the API server goes by them.
 func grant(t *testing.T, user, namespace string, rules []rbacv1.PolicyRule) {
 	t.Helper()
 	meta := metav1.ObjectMeta{Name: user}
@@ -242,5 +248,28 @@ func grant(t *testing.T, user, namespace string, rules []rbacv1.PolicyRule) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, rule := range rules {
+		waitGranted(t, user, namespace, rule)
+	}
+}
+
+// waitGranted waits for one right of a rule; what was refused once would be remembered.
+func waitGranted(t *testing.T, user, namespace string, rule rbacv1.PolicyRule) {
+	t.Helper()
+	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
+	right := &authorizationv1.ResourceAttributes{
+		Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
+		Name: strings.Join(rule.ResourceNames, ""),
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: right}}
+		answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		if err == nil && answer.Status.Allowed {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has no right to %+v: %v", user, *right, err)
+		}
 	}
 }
