@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ func (a auditLog) of(t *testing.T, user string) []review {
 			reviews = append(reviews, review{*sar.Spec.ResourceAttributes, event.RequestReceivedTimestamp.Time})
 		}
 	}
+	slices.SortFunc(reviews, func(a, b review) int { return a.at.Compare(b.at) }) // The log has them as they were answered.
 	return reviews
 }
 
@@ -75,7 +77,7 @@ func (a auditLog) wait(t *testing.T, user string, want int) []review {
 	}
 }
 
-// byGroup counts the reviews of each verb and API group.
+// byGroup are the reviews of each API group.
 func byGroup(reviews []review) map[string][]review {
 	groups := map[string][]review{}
 	for _, r := range reviews {

@@ -91,8 +91,7 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 	}
 	t.Cleanup(func() { kubectl(t, "delete", "--ignore-not-found", "-f", file) })
 	kubectl(t, "apply", "-f", file)
-	kubectl(t, "wait", "--for=condition=ScalingActive", "--timeout=100s", "hpa", "--all")
-	time.Sleep(2 * time.Second) // A few rounds more, of all HPAs.
+	s.waitRead(t)
 	groups := byGroup(audit.of(t, controller))
 	for _, group := range []string{custom, external} {
 		reviews := groups[group]
@@ -105,6 +104,23 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 			}
 			if i > 0 && r.at.Sub(reviews[i-1].at) < memory {
 				t.Errorf("%s: a review %s after another one", group, r.at.Sub(reviews[i-1].at))
+			}
+		}
+	}
+}
+
+// waitRead returns when the metrics of all HPAs were read several times.
+func (s *server) waitRead(t *testing.T) {
+	t.Helper()
+	const times = 5
+	deadline := time.Now().Add(2 * time.Minute)
+	for i := range autoscalers {
+		for _, read := range []string{fmt.Sprintf("web-%d requests", i), fmt.Sprintf("* requests-%d", i), fmt.Sprintf("queue-%d", i)} {
+			for s.reads.of(read) < times {
+				if time.Now().After(deadline) {
+					t.Fatalf("%q was read %d times", read, s.reads.of(read))
+				}
+				time.Sleep(50 * time.Millisecond)
 			}
 		}
 	}

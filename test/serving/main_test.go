@@ -93,6 +93,7 @@ func run(m *testing.M) (code int, err error) {
 type server struct {
 	port   int
 	bundle []byte
+	reads  *counted
 	client *http.Client // with the certificate of the aggregation layer
 }
 
@@ -107,13 +108,12 @@ func start(t *testing.T, broadReaders ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{port: ports[0]}
+	s := &server{port: ports[0], reads: &counted{MetricsProvider: fake.NewProvider(), reads: map[string]int{}}}
 	dir := s.certify(t)
-	provider := fake.NewProvider()
 	running := serving.New(serving.Config{
 		Name: "test", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: s.port, CertDir: dir,
 		Kubeconfig: kubeconfig, REST: config, BroadReaders: broadReaders,
-	}, provider, provider)
+	}, s.reads, s.reads)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- running.Start(ctx) }()
