@@ -334,7 +334,7 @@ func (a *assembly) addServing(context.Context) error {
 		a.manager.Add(serving.New(serving.Config{
 			Name: "sysdig-metrics-operator", Version: a.version,
 			BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
-			Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(),
+			Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(), BroadReaders: a.options.BroadReaders,
 		}, custom, external)),
 	)
 }

@@ -34,6 +34,8 @@ type Options struct {
 	CertDir string
 	// CertSecret is the Secret of the serving certificate.
 	CertSecret string
+	// BroadReaders are the users whose reads are authorized for a whole API group at once where RBAC allows all of it.
+	BroadReaders []string
 	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
 	ManageCertificates bool
 
@@ -60,6 +62,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.IntVar(&o.SecurePort, "secure-port", 6443, "The port on which the aggregated API listens.")
 	flags.StringVar(&o.CertDir, "cert-dir", filepath.Join(os.TempDir(), "sysdig-metrics-serving"), "Folder of tls.crt and tls.key of the aggregated API.")
 	flags.StringVar(&o.CertSecret, "cert-secret", "sysdig-metrics-serving-cert", "Secret of the serving certificate, in the operator's namespace.")
+	flags.StringSliceVar(&o.BroadReaders, "broad-readers", []string{"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}, "Users whose reads are authorized for a whole API group at once if they may read all of it, and one by one if not. Make it empty where an authorization webhook denies by namespace or object.")
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:8080", "Address of the operator's own metrics; 0 for none.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
@@ -114,6 +117,9 @@ func (o Options) validate() error {
 	}
 	if o.ServiceName == "" || o.CertSecret == "" || o.CertDir == "" {
 		problems = append(problems, errors.New("--service-name, --cert-secret and --cert-dir must not be empty"))
+	}
+	if slices.Contains(o.BroadReaders, "") {
+		problems = append(problems, errors.New("--broad-readers: a user has no empty name; say nothing at all to review each read by itself"))
 	}
 	return errors.Join(problems...)
 }

@@ -49,6 +49,24 @@ func TestServe(t *testing.T) {
 	}
 }
 
+func TestBroadReaders(t *testing.T) {
+	for args, want := range map[string][]string{
+		"--namespace=a":                                     {"system:serviceaccount:kube-system:horizontal-pod-autoscaler"},
+		"--namespace=a --broad-readers=":                    nil,
+		"--namespace=a --broad-readers=jane,john":           {"jane", "john"},
+		"--namespace=a --broad-readers=a --broad-readers=b": {"a", "b"},
+	} {
+		o, err := options.Parse(strings.Fields(args), func(string) {})
+		if err != nil || !slices.Equal(o.BroadReaders, want) {
+			t.Errorf("%s: %q, %v, want %q", args, o.BroadReaders, err, want)
+		}
+	}
+	// A user without a name is nobody's; in a list it is a slip of the hand.
+	if _, err := options.Parse([]string{"--namespace=a", "--broad-readers=jane,"}, func(string) {}); err == nil || !strings.Contains(err.Error(), "--broad-readers") {
+		t.Errorf("an empty name gave %v", err)
+	}
+}
+
 func TestWrongFlagsNameThemselves(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]string{

@@ -51,6 +51,8 @@ type Config struct {
 	Kubeconfig string
 	// REST configures the client of the server's own informers.
 	REST *rest.Config
+	// BroadReaders are the names of users who are first asked about as readers of everything; see broadAuthorizer.
+	BroadReaders []string
 	// Insecure lets everybody read everything without authentication. For benchmarks that measure the rest; no flag sets it.
 	Insecure bool
 }
@@ -114,6 +116,8 @@ func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
 	}
 	if s.config.Insecure {
 		config.Authentication.Authenticator, config.Authorization.Authorizer = nil, nil
+	} else if len(s.config.BroadReaders) > 0 {
+		config.Authorization.Authorizer = newBroadAuthorizer(config.Authorization.Authorizer, s.config.BroadReaders)
 	}
 	complete := (&apiserver.Config{GenericConfig: &config.Config}).Complete(shared)
 	server, err := complete.New(s.config.Name, s.custom, s.external)

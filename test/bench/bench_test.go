@@ -34,6 +34,7 @@ func TestAQuickRun(t *testing.T) {
 	for _, d := range r.duels {
 		checkDuel(t, d)
 	}
+	checkAuthorized(t, r.authorized)
 	for _, p := range r.parts {
 		if p.nanos.smallest <= 0 {
 			t.Errorf("%s took %v ns", p.name, p.nanos.smallest)
@@ -49,7 +50,7 @@ func TestAQuickRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(out.String())
-	for _, row := range rows() {
+	for _, row := range append(rows(), authorizedRows()...) {
 		if !strings.Contains(out.String(), "| "+row.name+" |") {
 			t.Errorf("%s is not in the report", row.name)
 		}
@@ -68,6 +69,25 @@ func checkDuel(t *testing.T, d duel) {
 				if math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
 					t.Errorf("%s: %s: %+v beside %+v of %s is %+v", d.scene.title, row.name, mine, theirs, kind, ratio)
 				}
+			}
+		}
+	}
+}
+
+// checkAuthorized also makes sure that the duel is about what it says.
+func checkAuthorized(t *testing.T, d duel) {
+	t.Helper()
+	for _, c := range contenders() {
+		if len(d.windows[c.kind]) != quickPlan().pairs {
+			t.Fatalf("%s has %d windows", c.title, len(d.windows[c.kind]))
+		}
+		for _, w := range d.windows[c.kind] {
+			perRead := w.reviews / float64(w.reads)
+			if c.kind == reviewed && (perRead < 0.99 || perRead > 1.01) || c.kind != reviewed && w.reviews > 1 {
+				t.Errorf("%s: %v reviews for %d reads", c.title, w.reviews, w.reads)
+			}
+			if v := w.cpuOfBoth(); math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
+				t.Errorf("%s: a read takes %v ns", c.title, v)
 			}
 		}
 	}

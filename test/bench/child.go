@@ -28,15 +28,18 @@ type child struct {
 	log     bytes.Buffer // to be read after the end
 }
 
-// startChild starts this program again as a server of a scene. It ends with the context, and when this process does.
-func startChild(ctx context.Context, scene, kind string, port int, certificates string) (*child, error) {
+// startChild starts this program again as a server of a scene, with more arguments if need be. It ends with the context, and
+// when this process does.
+func startChild(ctx context.Context, scene, kind string, port int, certificates string, more ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &child{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), kill: cancel}
-	c.cmd = exec.CommandContext(ctx, self, serveCommand, "--scene="+scene, "--provider="+kind, "--port="+strconv.Itoa(port), "--certificates="+certificates)
+	c.cmd = exec.CommandContext(ctx, self, append([]string{
+		serveCommand, "--scene=" + scene, "--provider=" + kind, "--port=" + strconv.Itoa(port), "--certificates=" + certificates,
+	}, more...)...)
 	c.cmd.WaitDelay, c.cmd.Stderr = stopGrace, &c.log
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

@@ -19,6 +19,8 @@ type window struct {
 	reads   int
 	elapsed time.Duration
 	used    usage
+	behind  time.Duration // of the API server's processor time
+	reviews float64       // that the API server was asked
 }
 
 func (w window) readsPerSecond() float64 { return float64(w.reads) / w.elapsed.Seconds() }

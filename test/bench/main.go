@@ -33,7 +33,7 @@ func fullPlan() plan {
 }
 
 func quickPlan() plan {
-	return plan{pairs: 2, ofSets: 1, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 3 * time.Minute}
+	return plan{pairs: 2, ofSets: 1, window: 500 * time.Millisecond, connections: 4, rounds: 1, benchtime: 20 * time.Millisecond, deadline: 5 * time.Minute}
 }
 
 // roundsOf is how many rounds a scene has.
@@ -82,11 +82,12 @@ func command(ctx context.Context, args []string) error {
 
 // results are everything that was measured.
 type results struct {
-	plan      plan
-	duels     []duel
-	parts     []part
-	discovery []discovered
-	heap      sizes
+	plan       plan
+	duels      []duel
+	authorized duel
+	parts      []part
+	discovery  []discovered
+	heap       sizes
 }
 
 // run measures everything, one after the other: nothing that is measured runs beside something else of ours.
@@ -113,6 +114,9 @@ func run(ctx context.Context, p plan, log io.Writer) (results, error) {
 			return r, fmt.Errorf("%s: %w", s.title, err)
 		}
 		r.duels = append(r.duels, d)
+	}
+	if r.authorized, err = fightAuthorized(ctx, p, log); err != nil {
+		return r, fmt.Errorf("authorized reads: %w", err)
 	}
 	r.discovery, err = discover(ctx, p, log)
 	return r, err

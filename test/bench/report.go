@@ -41,6 +41,7 @@ func (r results) print(out io.Writer) error {
 	for _, d := range r.duels {
 		d.print(&b)
 	}
+	r.authorized.printAuthorized(&b)
 	fmt.Fprintf(&b, "\n### Inside the process\n\nMedian of %d rounds of %s.\n\n", p.rounds, p.benchtime)
 	b.WriteString("| operation | time | range | memory | allocations |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, part := range r.parts {

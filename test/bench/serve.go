@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 	upstream "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
@@ -52,6 +53,8 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	kind := flags.String("provider", ours, strings.Join(kinds(), ", "))
 	port := flags.Int("port", 0, "port on the loopback address")
 	certificates := flags.String("certificates", "", "folder of the serving certificate")
+	kubeconfig := flags.String("kubeconfig", "", "who authenticates and authorizes; nobody by default")
+	broad := flags.String("broad-readers", "", "users with broad reviews")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -63,10 +66,19 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	server := serving.New(serving.Config{
-		Name: "bench", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: *port, CertDir: *certificates,
-		REST: &rest.Config{Host: "https://127.0.0.1:1"}, Insecure: true, // nobody is asked
-	}, custom, external)
+	config := serving.Config{
+		Name: "bench", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: *port, CertDir: *certificates, Kubeconfig: *kubeconfig,
+		REST: &rest.Config{Host: "https://127.0.0.1:1"}, Insecure: *kubeconfig == "", // nobody is asked
+	}
+	if *broad != "" {
+		config.BroadReaders = strings.Split(*broad, ",")
+	}
+	if *kubeconfig != "" {
+		if config.REST, err = clientcmd.BuildConfigFromFlags("", *kubeconfig); err != nil {
+			return fmt.Errorf("who authorizes: %w", err)
+		}
+	}
+	server := serving.New(config, custom, external)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -10,6 +10,7 @@ import (
 const (
 	apiServerClusterIP = "10.96.0.1" // the first address of the services' range
 	frontProxyUser     = "front-proxy-client"
+	frontProxyClient   = "front-proxy" // names its certificate
 	etcdData           = "etcd-data"
 	loopback           = "127.0.0.1"
 )
@@ -100,7 +101,7 @@ func (l layout) apiServerArgs() []string {
 		"--requestheader-client-ca-file=" + p.certFile("front-proxy-ca"), "--requestheader-allowed-names=" + frontProxyUser,
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
-		"--proxy-client-cert-file=" + p.certFile("front-proxy"), "--proxy-client-key-file=" + p.keyFile("front-proxy"),
+		"--proxy-client-cert-file=" + p.certFile(frontProxyClient), "--proxy-client-key-file=" + p.keyFile(frontProxyClient),
 	}
 }
 

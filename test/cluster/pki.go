@@ -165,7 +165,7 @@ func (p *pki) issueAll() error {
 		return err
 	}
 	for name, pair := range map[string]keyPair{
-		"kube-apiserver": apiServer, "component": component, "front-proxy": frontProxy, "service-account": {key: serviceAccount},
+		"kube-apiserver": apiServer, "component": component, frontProxyClient: frontProxy, "service-account": {key: serviceAccount},
 	} {
 		if err := p.write(name, pair); err != nil {
 			return err

@@ -1,0 +1,203 @@
+// Package serving_test reads from the aggregated API server while a real kube-apiserver authorizes the reads, and counts
+// in its audit log what it is asked.
+package serving_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider/fake"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+)
+
+// The control plane that all tests share, the servers' way to it, and the audit log of its API server. Each test has users
+// of its own.
+var (
+	testbed    *cluster.Cluster
+	client     kubernetes.Interface
+	kubeconfig string
+	audit      auditLog
+)
+
+// policy writes down every SubjectAccessReview and nothing else.
+const policy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Request
+  verbs: [create]
+  resources: [{group: authorization.k8s.io, resources: [subjectaccessreviews]}]
+- level: None
+`
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute) // The first start builds the control plane.
+	defer cancel()
+	dir, err := os.MkdirTemp("", "serving-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	rules := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(rules, []byte(policy), 0o600); err != nil {
+		return 0, err
+	}
+	audit = auditLog(filepath.Join(dir, "audit.log"))
+	testbed, err = cluster.Start(ctx, cluster.Options{
+		Log: os.Stderr, HPASyncPeriod: 500 * time.Millisecond,
+		ExtraArgs: map[cluster.Component][]string{cluster.APIServer: {"--audit-policy-file=" + rules, "--audit-log-path=" + string(audit)}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if stopErr := testbed.Stop(context.Background()); err == nil {
+			err = stopErr
+		}
+	}()
+	if client, err = kubernetes.NewForConfig(testbed.AdminConfig()); err != nil {
+		return 0, err
+	}
+	if kubeconfig, err = testbed.DelegatingKubeconfig(ctx, "metrics"); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// server is an aggregated API server that answers every question.
+type server struct {
+	port   int
+	bundle []byte
+	reads  *counted
+	client *http.Client // with the certificate of the aggregation layer
+}
+
+// start runs a server with these broad readers until the end of the test.
+func start(t *testing.T, broadReaders ...string) *server {
+	t.Helper()
+	ports, err := cluster.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{port: ports[0], reads: &counted{MetricsProvider: fake.NewProvider(), reads: map[string]int{}}}
+	dir := s.certify(t)
+	running := serving.New(serving.Config{
+		Name: "test", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: s.port, CertDir: dir,
+		Kubeconfig: kubeconfig, REST: config, BroadReaders: broadReaders,
+	}, s.reads, s.reads)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- running.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		s.client.CloseIdleConnections()
+		if err := <-ended; err != nil {
+			t.Errorf("the server: %v", err)
+		}
+	})
+	s.waitReady(t)
+	return s
+}
+
+// certify makes the certificate of the server and the client that believes it.
+func (s *server) certify(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, []string{"localhost", service + ".default.svc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{serving.CertFile: certificate, serving.KeyFile: key} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	frontProxy, err := testbed.FrontProxyCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(certificate)
+	s.bundle = certificate
+	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{frontProxy}, MinVersion: tls.VersionTLS13},
+		MaxIdleConnsPerHost: 64,
+	}}
+	return dir
+}
+
+// waitReady returns when the server knows the aggregation layer's authority. Until then everybody is anonymous, on a
+// connection that began before also later.
+func (s *server) waitReady(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		status, err := s.ask(t.Context(), "admin", object(0), "system:masters")
+		s.client.CloseIdleConnections()
+		if err == nil && status == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server is not ready: %d, %v", status, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// ask reads a path as the aggregation layer does for a user, and returns the answer's status.
+func (s *server) ask(ctx context.Context, user, path string, groups ...string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:"+strconv.Itoa(s.port)+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("X-Remote-User", user)
+	for _, group := range append(groups, "system:authenticated") {
+		request.Header.Add("X-Remote-Group", group)
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
+}
+
+// read is ask in a test.
+func (s *server) read(t *testing.T, user, path string) int {
+	t.Helper()
+	status, err := s.ask(t.Context(), user, path)
+	if err != nil {
+		t.Fatalf("%s reads %s: %v", user, path, err)
+	}
+	return status
+}
