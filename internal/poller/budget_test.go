@@ -48,23 +48,6 @@ func (s *stage) statuses(since time.Time) map[int]int {
 	return counts
 }
 
-// wantWithin expects that no more than limit requests were sent in any minute.
-func (s *stage) wantWithin(limit int) {
-	s.t.Helper()
-	all := s.sysdig.Requests()
-	for i, first := range all {
-		n := 0
-		for _, r := range all[i:] {
-			if r.At.Sub(first.At) < time.Minute {
-				n++
-			}
-		}
-		if n > limit {
-			s.t.Fatalf("%d requests in the minute from %s on, want at most %d", n, first.At.Sub(noon), limit)
-		}
-	}
-}
-
 func (s *stage) usage() registry.Usage {
 	c, _ := s.registry.Connection("default")
 	return c.Usage
