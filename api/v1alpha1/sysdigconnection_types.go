@@ -111,16 +111,14 @@ type Quota struct {
 	// are asked less often, alike; status.requests shows how often.
 	// +optional
 	// +kubebuilder:default=60
-	// +kubebuilder:validation:Minimum=2
-	// +kubebuilder:validation:Maximum=4096
+	// +kubebuilder:validation:XValidation:rule="self >= 2 && self <= 4096",message="must be between 2 (a heartbeat and one query) and 4096, the highest limit that Sysdig knows"
 	RequestsPerMinute int32 `json:"requestsPerMinute,omitempty"`
 
 	// QueriesPerNamespace is how many different queries the bindings of one namespace may need, so that no tenant uses up the
 	// requests of the others. Bindings that differ only in their target need one query. The oldest bindings keep theirs.
 	// +optional
 	// +kubebuilder:default=20
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 1000",message="must be between 1 and 1000; to allow a namespace nothing, leave it out of allowedNamespaces"
 	QueriesPerNamespace int32 `json:"queriesPerNamespace,omitempty"`
 }
 

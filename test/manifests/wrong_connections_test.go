@@ -84,6 +84,22 @@ var wrongConnections = []wrong{
 		"spec.allowedNamespaces", "selector goes with from: Selector",
 	},
 	{
+		"a quota without room for a query", `{quota: {requestsPerMinute: 1}}`,
+		"spec.quota.requestsPerMinute", "must be between 2 (a heartbeat and one query) and 4096",
+	},
+	{
+		"a quota beyond Sysdig's", `{quota: {requestsPerMinute: 5000}}`,
+		"spec.quota.requestsPerMinute", "the highest limit that Sysdig knows",
+	},
+	{
+		"a quota in words", `{quota: {requestsPerMinute: many}}`,
+		"spec.quota.requestsPerMinute", "must be of type integer",
+	},
+	{
+		"no query for any namespace", `{quota: {queriesPerNamespace: 0}}`,
+		"spec.quota.queriesPerNamespace", "must be between 1 and 1000; to allow a namespace nothing, leave it out of allowedNamespaces",
+	},
+	{
 		"an interval of a second", `{interval: 1s}`,
 		"spec.interval", "must be between 10s and 10m: Sysdig stores one point every 10 seconds",
 	},

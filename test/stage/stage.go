@@ -260,6 +260,7 @@ func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, ca
 			TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
 			Interval:       metav1.Duration{Duration: 10 * time.Second},
 			IngestionLag:   metav1.Duration{Duration: 2 * time.Second},
+			Quota:          v1alpha1.Quota{RequestsPerMinute: 1200, QueriesPerNamespace: 100}, // that of a stand-in
 		},
 	}
 	if err := s.Client.Create(ctx, secret); err != nil {
