@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
@@ -102,6 +103,14 @@ func (n *naive) GetMetricBySelector(context.Context, string, labels.Selector, pr
 // ListAllMetrics implements provider.CustomMetricsProvider.
 func (n *naive) ListAllMetrics() []provider.CustomMetricInfo { return nil }
 
+// GetExternalMetric implements provider.ExternalMetricsProvider, which is there for the APIService only.
+func (n *naive) GetExternalMetric(context.Context, string, labels.Selector, provider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	return nil, errors.New("external metrics are not served")
+}
+
+// ListAllExternalMetrics implements provider.ExternalMetricsProvider.
+func (n *naive) ListAllExternalMetrics() []provider.ExternalMetricInfo { return nil }
+
 // serveNaive is the subcommand.
 func serveNaive(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet(naiveCommand, flag.ContinueOnError)
@@ -124,7 +133,7 @@ func serveNaive(ctx context.Context, args []string, in io.Reader, out io.Writer)
 	}
 	server := serving.New(serving.Config{
 		Name: "naive", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: *port, CertDir: *certDir, Kubeconfig: *kubeconfig, REST: config,
-	}, n, nil)
+	}, n, n)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)

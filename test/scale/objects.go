@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
@@ -62,14 +66,15 @@ func installScalable(ctx context.Context, s *stage.Stage) error {
 	return err
 }
 
-// createAll makes n objects, many at a time.
+// createAll makes n objects, many at a time. Pods are refused until their namespace has its service account.
 func createAll(ctx context.Context, c client.Client, n int, object func(i int) client.Object) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(creators)
 	for i := range n {
 		group.Go(func() error {
 			o := object(i)
-			if err := c.Create(ctx, o); err != nil {
+			again := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 9}
+			if err := retry.OnError(again, apierrors.IsForbidden, func() error { return c.Create(ctx, o) }); err != nil {
 				return fmt.Errorf("making %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
 			}
 			return nil
