@@ -13,6 +13,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -31,6 +32,7 @@ const (
 	readyPoll    = 50 * time.Millisecond
 	readyLimit   = 2 * time.Minute
 	probeEvery   = 200 * time.Millisecond
+	lookEvery    = 3 * time.Second
 )
 
 // window is what happened in one stretch of time.
@@ -142,7 +144,7 @@ func (r *run) fill(ctx context.Context) error {
 	}
 	r.result.created = time.Since(began)
 	// The control plane has work of its own to do with what was made.
-	return stage.Wait(ctx, 2*time.Minute, r.podsRun)
+	return eventually(ctx, 2*time.Minute, r.podsRun)
 }
 
 func (r *run) podsRun(ctx context.Context) error {
@@ -267,7 +269,7 @@ func (r *run) autoscale(ctx context.Context) error {
 		return err
 	}
 	r.say("the HPAs were made in %s", time.Since(began).Round(time.Second))
-	if err := stage.Wait(ctx, 10*time.Minute, r.active); err != nil {
+	if err := eventually(ctx, 10*time.Minute, r.active); err != nil {
 		return err
 	}
 	r.result.synced = time.Since(began)
@@ -345,7 +347,7 @@ func (r *run) measureNaive(ctx context.Context) (err error) {
 	if err := r.stage.WaitAvailable(ctx); err != nil {
 		return err
 	}
-	if err := stage.Wait(ctx, 10*time.Minute, r.active); err != nil { // those that read in between are told errors
+	if err := eventually(ctx, 10*time.Minute, r.active); err != nil { // those that read in between are told errors
 		return err
 	}
 	if err := sleep(ctx, 2*syncPeriod); err != nil {
@@ -391,6 +393,19 @@ func (r *run) observeNaive(ctx context.Context, adapter *measure.Child) (w windo
 	r.expectNoFailure("one query per read", w)
 	w.memory, err = memoryOf(adapter.PID())
 	return w, err
+}
+
+// eventually looks seldom, because to list 10,000 objects is work for the API server. The error is what condition said last.
+func eventually(ctx context.Context, limit time.Duration, condition func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, lookEvery, limit, true, func(ctx context.Context) (bool, error) {
+		last = condition(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
 }
 
 // sleep waits unless the context ends before.
