@@ -49,6 +49,10 @@ fuzz: ## Run each fuzz target for FUZZTIME.
 bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
 	$(GO) run ./test/bench
 
+.PHONY: bench-scale
+bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real control plane (35 minutes).
+	$(GO) run ./test/scale
+
 .PHONY: binaries
 binaries: ## Build the control plane of the tests, once per version, into the user's cache folder.
 	@$(GO) run ./test/cluster/build

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // reader is the user that HPAs read as. Kubernetes' own roles let it read all metrics.
@@ -267,7 +268,7 @@ func (d duel) printAuthorized(b *strings.Builder) {
 			for _, w := range d.windows[c.kind] {
 				values = append(values, row.value(w))
 			}
-			b.WriteString(" | " + row.show(summarize(values).median))
+			b.WriteString(" | " + row.show(measure.Summarize(values).Median))
 		}
 		b.WriteString(" |\n")
 	}
@@ -276,6 +277,6 @@ func (d duel) printAuthorized(b *strings.Builder) {
 		row := authorizedRows()[0]
 		_, _, ratio := d.compare(c.kind, row.value)
 		fmt.Fprintf(b, "| %s | %s | %.3f | %.3f to %.3f | %.3f to %.3f |\n", c.title, row.name,
-			ratio.median, ratio.lowerQuartile, ratio.upperQuartile, ratio.smallest, ratio.largest)
+			ratio.Median, ratio.LowerQuartile, ratio.UpperQuartile, ratio.Smallest, ratio.Largest)
 	}
 }

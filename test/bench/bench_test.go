@@ -36,13 +36,13 @@ func TestAQuickRun(t *testing.T) {
 	}
 	checkAuthorized(t, r.authorized)
 	for _, p := range r.parts {
-		if p.nanos.smallest <= 0 {
-			t.Errorf("%s took %v ns", p.name, p.nanos.smallest)
+		if p.nanos.Smallest <= 0 {
+			t.Errorf("%s took %v ns", p.name, p.nanos.Smallest)
 		}
 	}
 	for _, row := range r.heap.rows() {
-		if row.size.median <= 0 {
-			t.Errorf("%s takes %v bytes", row.name, row.size.median)
+		if row.size.Median <= 0 {
+			t.Errorf("%s takes %v bytes", row.name, row.size.Median)
 		}
 	}
 	var out strings.Builder
@@ -65,7 +65,7 @@ func checkDuel(t *testing.T, d duel) {
 		}
 		for _, row := range rows() {
 			mine, theirs, ratio := d.compare(kind, row.value)
-			for _, v := range []float64{mine.median, theirs.median, ratio.smallest, ratio.median, ratio.largest} {
+			for _, v := range []float64{mine.Median, theirs.Median, ratio.Smallest, ratio.Median, ratio.Largest} {
 				if math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
 					t.Errorf("%s: %s: %+v beside %+v of %s is %+v", d.scene.title, row.name, mine, theirs, kind, ratio)
 				}
@@ -144,15 +144,6 @@ func TestTheContentIsWhatTheReportSays(t *testing.T) {
 	}
 	if len(all) != 10_000 || len(claims) != len(all) || len(questions) != len(all) || len(shapes) != 20 {
 		t.Errorf("%d bindings, %d claims, %d questions, %d shapes", len(all), len(claims), len(questions), len(shapes))
-	}
-}
-
-func TestSummaries(t *testing.T) {
-	if got, want := summarize([]float64{4, 1, 3, 2}), (summary{2.5, 1.75, 3.25, 1, 4}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if got, want := summarize([]float64{7}), (summary{7, 7, 7, 7, 7}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

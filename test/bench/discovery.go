@@ -94,7 +94,7 @@ func discoverScene(ctx context.Context, p plan, s scene) (all []discovered, err 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.stop()) }()
+	defer func() { err = errors.Join(err, c.Stop()) }()
 	for _, api := range []metric.API{metric.CustomMetrics, metric.ExternalMetrics} {
 		path := discoveryPaths()[api]
 		f := &fighter{child: c, load: newLoad(roots, requests([]string{path}))}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // verified is how many answers of ours are compared with what was filed.
@@ -136,15 +137,15 @@ func (f *fighter) measure(ctx context.Context, length time.Duration) (window, er
 
 func (f *fighter) leave() error {
 	f.load.close()
-	return f.child.stop()
+	return f.child.Stop()
 }
 
 // compare are the values of ours and of another, and turn by turn their ratio.
-func (d duel) compare(other string, value func(window) float64) (mine, theirs, ratio summary) {
+func (d duel) compare(other string, value func(window) float64) (mine, theirs, ratio measure.Summary) {
 	var a, b, quotients []float64
 	for i := range d.windows[ours] {
 		a, b = append(a, value(d.windows[ours][i])), append(b, value(d.windows[other][i]))
 		quotients = append(quotients, a[i]/b[i])
 	}
-	return summarize(a), summarize(b), summarize(quotients)
+	return measure.Summarize(a), measure.Summarize(b), measure.Summarize(quotients)
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // sizes are by how many bytes the heap grows for each of something.
 type sizes struct {
-	binding summary // its definition and its reading, in a registry
-	sample  summary // of a pod of a set, in a registry
-	alike   summary // a pod of a Deployment, in the index of pods
-	unalike summary // a pod of a StatefulSet, in the index of pods
+	binding measure.Summary // its definition and its reading, in a registry
+	sample  measure.Summary // of a pod of a set, in a registry
+	alike   measure.Summary // a pod of a Deployment, in the index of pods
+	unalike measure.Summary // a pod of a StatefulSet, in the index of pods
 }
 
 func measureHeap(rounds int) (s sizes, err error) {
@@ -26,27 +27,27 @@ func measureHeap(rounds int) (s sizes, err error) {
 	return s, nil
 }
 
-func perBinding(rounds int) (summary, error) {
+func perBinding(rounds int) (measure.Summary, error) {
 	var grown []float64
 	for range rounds + 1 {
 		before := heap()
 		board, all, err := filled()
 		if err != nil {
-			return summary{}, err
+			return measure.Summary{}, err
 		}
 		board.File(outcomes(all, time.Now())) // what only the first round leaves behind counts too
 		grown = append(grown, (float64(heap())-float64(before))/entries)
 		runtime.KeepAlive(board)
 	}
-	return summarize(grown[1:]), nil // the first one also pays for what libraries keep
+	return measure.Summarize(grown[1:]), nil // the first one also pays for what libraries keep
 }
 
 // perSample counts the names of pods in: each answer brings its own.
-func perSample(rounds int) (summary, error) {
+func perSample(rounds int) (measure.Summary, error) {
 	var grown []float64
 	d, err := set("Pod", podResource, map[string]string{appLabel: alike})
 	if err != nil {
-		return summary{}, err
+		return measure.Summary{}, err
 	}
 	names := make([]string, crowdSize)
 	for i := range names {
@@ -58,18 +59,18 @@ func perSample(rounds int) (summary, error) {
 		for range 2 { // what only the first round leaves behind counts too
 			outcome, _, err := outcomeOf(d, names, time.Now())
 			if err != nil {
-				return summary{}, err
+				return measure.Summary{}, err
 			}
 			board.File([]query.Outcome{outcome})
 		}
 		grown = append(grown, (float64(heap())-float64(before))/crowdSize)
 		runtime.KeepAlive(board)
 	}
-	return summarize(grown[1:]), nil
+	return measure.Summarize(grown[1:]), nil
 }
 
 // perPod does not count what the cache of the API server's objects holds: names and labels.
-func perPod(rounds int, app string) summary {
+func perPod(rounds int, app string) measure.Summary {
 	var grown []float64
 	all := crowd(app, crowdSize)[:crowdSize]
 	for range rounds + 1 {
@@ -79,7 +80,7 @@ func perPod(rounds int, app string) summary {
 		runtime.KeepAlive(index)
 	}
 	runtime.KeepAlive(all)
-	return summarize(grown[1:])
+	return measure.Summarize(grown[1:])
 }
 
 // heap is the size of everything that is in use. The second collection takes what the first one has only let go.

@@ -12,12 +12,13 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // part is what one operation inside the process costs.
 type part struct {
 	name               string
-	nanos              summary
+	nanos              measure.Summary
 	bytes, allocations int64
 }
 
@@ -50,7 +51,7 @@ func measureParts(ctx context.Context, rounds int) ([]part, error) {
 			}
 			nanos = append(nanos, float64(last.T.Nanoseconds())/float64(last.N))
 		}
-		parts = append(parts, part{name: b.name, nanos: summarize(nanos), bytes: last.AllocedBytesPerOp(), allocations: last.AllocsPerOp()})
+		parts = append(parts, part{name: b.name, nanos: measure.Summarize(nanos), bytes: last.AllocedBytesPerOp(), allocations: last.AllocsPerOp()})
 	}
 	return parts, nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"strings"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // row is one comparison of the two servers. show formats a value with its unit.
@@ -45,7 +47,7 @@ func (r results) print(out io.Writer) error {
 	fmt.Fprintf(&b, "\n### Inside the process\n\nMedian of %d rounds of %s.\n\n", p.rounds, p.benchtime)
 	b.WriteString("| operation | time | range | memory | allocations |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, part := range r.parts {
-		fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %d |\n", part.name, nanos(part.nanos.median), nanos(part.nanos.smallest), nanos(part.nanos.largest),
+		fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %d |\n", part.name, nanos(part.nanos.Median), nanos(part.nanos.Smallest), nanos(part.nanos.Largest),
 			bytesOf(float64(part.bytes)), part.allocations)
 	}
 	fmt.Fprintf(&b, "\n### Discovery\n\n%d bindings in each API. One connection, nothing beside it.\n\n", entries)
@@ -56,7 +58,7 @@ func (r results) print(out io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\n### Memory\n\n| | median of %d | range |\n| --- | ---: | ---: |\n", p.rounds)
 	for _, row := range r.heap.rows() {
-		fmt.Fprintf(&b, "| %s | %.0f B | %.0f to %.0f B |\n", row.name, row.size.median, row.size.smallest, row.size.largest)
+		fmt.Fprintf(&b, "| %s | %.0f B | %.0f to %.0f B |\n", row.name, row.size.Median, row.size.Smallest, row.size.Largest)
 	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("printing: %w", err)
@@ -67,7 +69,7 @@ func (r results) print(out io.Writer) error {
 // heapRow is one size and what has it.
 type heapRow struct {
 	name string
-	size summary
+	size measure.Summary
 }
 
 func (s sizes) rows() []heapRow {
@@ -90,14 +92,14 @@ func (d duel) print(b *strings.Builder) {
 	for _, row := range append(rows(), collected()) {
 		mine, plain, _ := d.compare(noop, row.value)
 		_, full, _ := d.compare(noopFull, row.value)
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", row.name, row.show(mine.median), row.show(plain.median), row.show(full.median))
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", row.name, row.show(mine.Median), row.show(plain.Median), row.show(full.Median))
 	}
 	b.WriteString("\n| registry beside | | ratio (median) | middle half | range |\n| --- | --- | ---: | ---: | ---: |\n")
 	for _, other := range []struct{ kind, name string }{{noop, "no-op"}, {noopFull, "full no-op"}} {
 		for _, row := range rows() {
 			_, _, ratio := d.compare(other.kind, row.value)
 			fmt.Fprintf(b, "| %s | %s | %.3f | %.3f to %.3f | %.3f to %.3f |\n", other.name, row.name,
-				ratio.median, ratio.lowerQuartile, ratio.upperQuartile, ratio.smallest, ratio.largest)
+				ratio.Median, ratio.LowerQuartile, ratio.UpperQuartile, ratio.Smallest, ratio.Largest)
 		}
 	}
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
 // The providers that serve can run. The garbage collector works the more often the less a process holds, so there is one
@@ -92,23 +91,20 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	return <-ended
 }
 
+// reportUsage answers every question with the usage so far.
 func reportUsage(in io.Reader, out io.Writer) error {
-	encoder := json.NewEncoder(out)
-	for lines := bufio.NewScanner(in); lines.Scan(); {
+	return measure.Answer(in, out, func(string) (any, error) {
 		var spent syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &spent); err != nil {
-			return fmt.Errorf("usage of this process: %w", err)
+			return nil, fmt.Errorf("usage of this process: %w", err)
 		}
 		var memory runtime.MemStats
 		runtime.ReadMemStats(&memory)
-		if err := encoder.Encode(usage{
+		return usage{
 			CPU:   time.Duration(spent.Utime.Nano() + spent.Stime.Nano()),
 			Bytes: memory.TotalAlloc, Allocations: memory.Mallocs, Collections: memory.NumGC,
-		}); err != nil {
-			return fmt.Errorf("telling the usage: %w", err)
-		}
-	}
-	return nil
+		}, nil
+	})
 }
 
 // newProviders are what a server answers from. Those that do nothing have no external metrics.

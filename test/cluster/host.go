@@ -18,6 +18,9 @@ func (c *Cluster) StartHostProcess(name, path string, args ...string) (*HostProc
 	return &HostProcess{process: p}, nil
 }
 
+// PID is the id of the process.
+func (h *HostProcess) PID() int { return h.process.handle.Pid }
+
 // LogFile is the path of the file that holds the process's output.
 func (h *HostProcess) LogFile() string { return h.process.logFile }
 

@@ -41,6 +41,8 @@ type Options struct {
 	Race bool
 	// Config is the folder of config that is installed: default by default.
 	Config string
+	// Operator is the package of the program that is started as the operator: the product by default.
+	Operator string
 	// NoOperator leaves the operator out: somebody else will serve on Port.
 	NoOperator bool
 	// NoInstall installs nothing; Apply does, and StartOperator.
@@ -90,7 +92,7 @@ func (s *Stage) build(ctx context.Context) error {
 		return fmt.Errorf("looking for the module: %w", err)
 	}
 	s.Root = filepath.Dir(strings.TrimSpace(string(mod)))
-	s.binary, err = s.Build(ctx, "./cmd/"+name)
+	s.binary, err = s.Build(ctx, cmp.Or(s.options.Operator, "./cmd/"+name))
 	return err
 }
 
@@ -187,8 +189,27 @@ func (s *Stage) Port() int { return s.ports[0] }
 // StartOperator starts the operator, with more flags if need be, and waits until it is ready and the APIServices that point
 // to it are available.
 func (s *Stage) StartOperator(ctx context.Context, flags ...string) error {
+	if err := s.LaunchOperator(ctx, flags...); err != nil {
+		return err
+	}
+	if err := s.WaitAvailable(ctx); err != nil {
+		return errors.Join(err, s.operator.Failure(), fmt.Errorf("its log: %s", s.OperatorLog()))
+	}
+	return nil
+}
+
+// OperatorKubeconfig writes a kubeconfig that acts as the operator's ServiceAccount and returns its path.
+func (s *Stage) OperatorKubeconfig(ctx context.Context) (path string, err error) {
+	return s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name)
+}
+
+// CertDir holds the serving certificate that the operator was issued, which its APIServices trust.
+func (s *Stage) CertDir() string { return filepath.Join(s.Cluster.Dir(), "serving") }
+
+// LaunchOperator starts the operator, with more flags if need be, and does not wait for it.
+func (s *Stage) LaunchOperator(ctx context.Context, flags ...string) error {
 	fmt.Fprintln(s.options.Log, "starting the operator under its own ServiceAccount")
-	kubeconfig, err := s.Cluster.ServiceAccountKubeconfig(ctx, Namespace, name)
+	kubeconfig, err := s.OperatorKubeconfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -196,16 +217,10 @@ func (s *Stage) StartOperator(ctx context.Context, flags ...string) error {
 	s.operator, err = s.Cluster.StartHostProcess(name, s.binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace,
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(s.ports[0]),
-		"--cert-dir=" + filepath.Join(s.Cluster.Dir(), "serving"),
+		"--cert-dir=" + s.CertDir(),
 		"--metrics-bind-address=" + local(s.ports[1]), "--health-probe-bind-address=" + local(s.ports[2]),
 	}, flags...)...)
-	if err != nil {
-		return err
-	}
-	if err := s.WaitAvailable(ctx); err != nil {
-		return errors.Join(err, s.operator.Failure(), fmt.Errorf("its log: %s", s.OperatorLog()))
-	}
-	return nil
+	return err
 }
 
 // WaitAvailable waits until the APIServices that point to the operator are available.
@@ -228,6 +243,9 @@ func (s *Stage) WaitAvailable(ctx context.Context) error {
 // StopOperator ends the operator gracefully.
 func (s *Stage) StopOperator(ctx context.Context) error { return s.operator.Stop(ctx) }
 
+// OperatorPID is the id of the operator's process.
+func (s *Stage) OperatorPID() int { return s.operator.PID() }
+
 // OperatorFailure tells whether the operator has ended by itself.
 func (s *Stage) OperatorFailure() error { return s.operator.Failure() }
 
@@ -246,8 +264,8 @@ func (s *Stage) MetricsURL() string { return fmt.Sprintf("http://127.0.0.1:%d/me
 // ReadyURL is the operator's readiness probe.
 func (s *Stage) ReadyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports[2]) }
 
-// Connect makes a SysdigConnection and its Secret. The rhythm is as fast as the API allows.
-func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, caBundle []byte, token string) error {
+// Connect makes a SysdigConnection and its Secret. The rhythm is as fast as the API allows; change may edit the spec before.
+func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, caBundle []byte, token string, change ...func(*v1alpha1.SysdigConnectionSpec)) error {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: connection + "-token"},
 		StringData: map[string]string{"token": token},
@@ -262,6 +280,9 @@ func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, ca
 			IngestionLag:   metav1.Duration{Duration: 2 * time.Second},
 			Quota:          v1alpha1.Quota{RequestsPerMinute: 1200, QueriesPerNamespace: 100}, // that of a stand-in
 		},
+	}
+	for _, edit := range change {
+		edit(&c.Spec)
 	}
 	if err := s.Client.Create(ctx, secret); err != nil {
 		return fmt.Errorf("making the Secret: %w", err)

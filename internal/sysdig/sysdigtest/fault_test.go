@@ -36,6 +36,10 @@ func TestADelayedAnswerComesWhenTheClockSaysSo(t *testing.T) {
 	}
 	h.clk.Step(time.Second)
 	wantStatus(t, <-answer, http.StatusOK)
+	eventually(t, "the log says when", func() bool {
+		log := h.Requests()
+		return log[0].Answered.Sub(log[0].At) == 45*time.Second
+	})
 	h.wantHealthy()
 }
 
@@ -74,7 +78,7 @@ func TestAConnectionIsReset(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("error %v, want a connection reset", err)
 	}
-	if log := h.Requests(); log[0].Status != 0 || log[0].Fault != sysdigtest.FaultReset {
+	if log := h.Requests(); log[0].Status != 0 || !log[0].Answered.IsZero() || log[0].Fault != sysdigtest.FaultReset {
 		t.Errorf("log %+v", log[0])
 	}
 	h.wantHealthy()

@@ -48,6 +48,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Ratelimit-Limit", strconv.Itoa(s.rateLimit()))
 	}
 	s.deliver(w, c, s.handle(c))
+	s.log.update(c.number, func(r *Request) { r.Answered = s.clk.Now() })
 }
 
 func (s *Server) newCall(r *http.Request) *call {

@@ -25,6 +25,8 @@ type Request struct {
 	Token string
 	// Fault is the fault that the request met, if any.
 	Fault FaultKind
+	// Answered is when the answer was sent; zero while it was not, and for good when the connection was cut instead.
+	Answered time.Time
 	// Status is the status of the answer; 0 while there is none, and for good when the connection was cut instead.
 	Status int
 }
