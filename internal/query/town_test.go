@@ -108,7 +108,7 @@ func (w *town) troubled(namespace string) {
 	switch {
 	case w.warned != nil:
 		w.warned(namespace)
-	case w.dice.IntN(3) == 0:
+	case w.dice.IntN(8) == 0: // it is large, and slow to make
 		w.cut = w.capped
 	default:
 		w.cut = func(a sysdig.Answer) sysdig.Answer {
