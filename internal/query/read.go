@@ -27,16 +27,17 @@ type Attempt struct {
 	Received time.Time
 }
 
-// maxSegments is how many rows Sysdig returns of one aggregation. It says nothing when there are more (Service Limits).
+// maxSegments is how many segments Sysdig returns of an aggregation. It says nothing when there are more (Service Limits).
 const maxSegments = 100_000
 
 // Complete is why an answer must not be read; nil when it is complete. One that warns of itself, or that has as many rows as
-// Sysdig returns at most, is Truncated.
+// Sysdig returns at most, is Truncated. Values and times are counted together: nothing tells whether Sysdig cuts each of the
+// vectors that are joined or their union, and pods whose times were cut off look as if they had stopped.
 func Complete(answer sysdig.Answer) *metric.Failure {
 	if len(answer.Warnings) > 0 {
 		return metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0])
 	}
-	if rows := mostRows(answer.Series); rows >= maxSegments {
+	if rows := len(answer.Series); rows >= maxSegments {
 		return metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows)
 	}
 	return nil
@@ -53,19 +54,6 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster}.outcome()
 	}
 	return outcomes
-}
-
-// mostRows is how many rows the largest of the vectors has that are joined in an answer: the values and, by part, their times.
-func mostRows(series []sysdig.Series) int {
-	rows := map[string]int{}
-	for _, one := range series {
-		rows[one.Labels[partLabel]]++
-	}
-	most := 0
-	for _, n := range rows {
-		most = max(most, n)
-	}
-	return most
 }
 
 // Fail gives every question the same failure.

@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,38 @@ func TestTheValueOfAService(t *testing.T) {
 				return test.pods
 			}})
 			if got := show(got); !strings.HasPrefix(got, test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// mostSegments is how many series Sysdig returns of an aggregation; it does not say when it leaves others out.
+const mostSegments = 100_000
+
+// TestAnAnswerThatMayBeCutIsNotRead: values and times fill the most that Sysdig returns, and the time of a pod was cut off. The
+// control has one row less, as an answer that was cut elsewhere would: the pod looks stopped and the mean is wrong.
+func TestAnAnswerThatMayBeCutIsNotRead(t *testing.T) {
+	pod := func(s sysdig.Series, name string) sysdig.Series { return of(s, "kube_pod_name", name) }
+	mine := []sysdig.Series{pod(value(10), "web-0"), pod(value(30), "web-1"), pod(timeOf(30*time.Second), "web-0"), pod(timeOf(30*time.Second), "web-1")}
+	crowd := func(rows int) []sysdig.Series {
+		half := rows / 2
+		one, dated := of(value(1), "kube_namespace_name", "bank"), of(timeOf(0), "kube_namespace_name", "bank")
+		return append(slices.Repeat([]sysdig.Series{one}, half), slices.Repeat([]sysdig.Series{dated}, rows-half)...)
+	}
+	tests := map[string]struct {
+		series []sysdig.Series
+		want   string
+	}{
+		"as many rows as there may be":        {rows(mine[:3], crowd(mostSegments-3)), "Truncated: the answer has 100000 rows"},
+		"control: one row less":               {rows(mine[:3], crowd(mostSegments-4)), "10, 30s old"},
+		"control: one row less, nothing lost": {rows(mine, crowd(mostSegments-5)), "20, 30s old"},
+	}
+	request := query.Plan([]query.Question{compile(t, binding(target("v1", "Service", "web")), connection()).Question}, query.Whole)[0]
+	pods := cluster{selected: func(string, string, time.Duration) []string { return []string{"web-0", "web-1"} }}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := show(request.Read(sysdig.Answer{Series: test.series}, attempt, pods)[0]); !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})

@@ -119,7 +119,7 @@ func TestBothWaysOfAskingFindWhatEveryBindingMustServe(t *testing.T) {
 	for i, d := range all {
 		questions[i] = d.Question
 	}
-	served := ask(t, adapter.source, query.Plan(questions))
+	served := ask(t, adapter.source, query.Plan(questions, query.Whole))
 	for i, d := range all {
 		of := s.subject(i)
 		if got := served[d.Question]; got != of.value {
