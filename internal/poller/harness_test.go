@@ -118,11 +118,15 @@ func (s *stage) load(workload string, pods int, rps float64) {
 }
 
 func (s *stage) fill(name, workload, pod string, value float64) {
+	s.fillWith(name, workload, pod, func(time.Time) float64 { return value })
+}
+
+func (s *stage) fillWith(name, workload, pod string, value func(time.Time) float64) {
 	lset := map[string]string{
 		"__name__": name, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop",
 		sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: workload, sysdigtest.LabelPod: pod,
 	}
-	sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(80*time.Minute), func(time.Time) float64 { return value })
+	sysdigtest.Fill(s.sysdig.Store(), lset, noon.Add(-15*time.Minute), noon.Add(80*time.Minute), value)
 }
 
 // heartbeat is that of connection "default".
@@ -214,6 +218,16 @@ func (s *stage) serve(d query.Definition) (*metric.Sample, *metric.Failure) {
 		s.t.Fatalf("%v is not claimed", d.Claim)
 	}
 	return sample, failure
+}
+
+// sampleOf is the fresh sample of a binding.
+func (s *stage) sampleOf(d query.Definition) *metric.Sample {
+	s.t.Helper()
+	sample, failure := s.serve(d)
+	if failure != nil {
+		s.t.Fatalf("at %s: %v", s.clk.Now().Sub(noon), failure)
+	}
+	return sample
 }
 
 // wantValue expects a fresh sample.

@@ -159,6 +159,7 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 		return r.hearing.heard, nil
 	}
 	beat := r.connection.Heartbeat
+	var newest time.Time
 	for at := r.at; ; {
 		if !r.lane.budget.take(p.clock.Now()) {
 			res.noRoom = true
@@ -175,8 +176,11 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 			res.failed(failure)
 			return heard, failure
 		}
+		if newest.IsZero() { // the second question does not look as far
+			newest = heard.Newest
+		}
 		if !heard.At.Before(at) {
-			res.hearing = hearing{asked: r.at, windows: windows, heard: heard, age: p.clock.Since(heard.Newest)}
+			res.hearing = hearing{asked: r.at, windows: windows, heard: heard, age: p.clock.Since(newest)}
 			return heard, nil
 		}
 		at = heard.At
