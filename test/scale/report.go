@@ -163,8 +163,10 @@ func (r reaction) print(b *strings.Builder) {
 
 // printTargets says of each target whether it was met.
 func (r report) printTargets(b *strings.Builder) {
-	b.WriteString("\n### Targets\n\n| target | measured | |\n| --- | ---: | --- |\n")
+	heading := "\n### Targets\n\n| target | measured | |\n| --- | ---: | --- |\n"
 	line := func(name, measured string, met bool) {
+		b.WriteString(heading)
+		heading = ""
 		verdict := "met"
 		if !met {
 			verdict = "**missed**"
