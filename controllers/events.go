@@ -16,7 +16,7 @@ import (
 const (
 	// patience is how long an Event waits for room. Its status was written before, at WritesPerSecond at most, so that many
 	// times patience is also how many Events wait.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// eventTimeout bounds one request.
 	eventTimeout = 10 * time.Second
 )

@@ -38,7 +38,7 @@ func (c *scene) events(ctx context.Context, name string) (map[string]int32, erro
 // exactlyOneEvent waits for the Event and makes sure that there is no second one.
 func (c *scene) exactlyOneEvent(name, reason string) {
 	c.t.Helper()
-	c.eventually(10*time.Second, "Event "+reason, func(ctx context.Context) error {
+	c.eventually(75*time.Second, "Event "+reason, func(ctx context.Context) error {
 		counts, err := c.events(ctx, name)
 		if err == nil && counts[reason] != 1 {
 			err = fmt.Errorf("Events by reason are %v, want one %s", counts, reason)
