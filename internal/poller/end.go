@@ -32,7 +32,7 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 		l.hearing = res.hearing
 		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
 	}
-	if r.connection.Revision == l.connection.Revision {
+	if len(r.asks) > 0 && r.connection.Revision == l.connection.Revision {
 		l.reschedule(res, left, now)
 	}
 	return l.usage(now)
