@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/zapr"
@@ -58,6 +59,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	if err := setUpLogging(o); err != nil {
 		return err
 	}
+	saveMemory()
 	config, err := restConfig(o)
 	if err != nil {
 		return err
@@ -89,6 +91,16 @@ func Run(ctx context.Context, o options.Options, version string) error {
 		return fmt.Errorf("running the operator: %w", err)
 	}
 	return nil
+}
+
+// garbage is how much of it may gather, in percent of what is in use, unless GOGC says otherwise. What is in use are caches that
+// change little: half of Go's default saves a quarter of the memory and costs a few collections a minute.
+const garbage = 50
+
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 }
 
 // Scheme knows every kind that the operator reads or writes.

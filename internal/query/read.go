@@ -166,6 +166,12 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 	if q.keepsSeries() {
 		rows = slices.SortedFunc(slices.Values(rows), byCombination)
 	}
+	if len(rows) == 1 { // as most objects have: there are no others that could keep it alive
+		if _, failure := r.table.dated(rows[0]); failure != nil {
+			return nil, failure
+		}
+		return r.reduce([]metric.Series{r.series(rows[0])})
+	}
 	alive, failure := r.alive(rows)
 	if failure != nil {
 		return nil, failure
@@ -175,15 +181,26 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 		if !alive[r.part(one)] {
 			continue
 		}
-		at, ok := r.table.time(one.key)
-		if !ok { // all that is known is that it has a point in the window
-			at = r.attempt.At.Add(-r.table.shape.Window)
-		}
-		if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
-			at = r.attempt.At
-		}
-		series = append(series, metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at})
+		series = append(series, r.series(one))
 	}
+	return r.reduce(series)
+}
+
+// series is one row with the time of its newest point.
+func (r reader) series(one *row) metric.Series {
+	at, ok := r.table.time(one.key)
+	if !ok { // all that is known is that it has a point in the window
+		at = r.attempt.At.Add(-r.table.shape.Window)
+	}
+	if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
+		at = r.attempt.At
+	}
+	return metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at}
+}
+
+// reduce makes one value of the series of one object.
+func (r reader) reduce(series []metric.Series) (*metric.Sample, *metric.Failure) {
+	q := r.question
 	return metric.NewSample(q.Measure, series, q.keepsSeries(), q.Measure.Dated(series, r.attempt.At), r.attempt.Received, r.table.shape.Window)
 }
 

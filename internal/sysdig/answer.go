@@ -1,6 +1,7 @@
 package sysdig
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,14 +77,16 @@ type point struct {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (p *point) UnmarshalJSON(data []byte) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(data, &parts); err != nil {
-		return fmt.Errorf("a point: %w", err)
+	// data is valid JSON, and there are many points: they are taken apart by hand. Neither part may hold a comma.
+	inner, ok := bytes.CutPrefix(data, []byte("["))
+	if !ok {
+		return fmt.Errorf("a point is no list")
 	}
+	parts := bytes.Split(bytes.TrimSuffix(inner, []byte("]")), []byte(","))
 	if len(parts) != 2 {
 		return fmt.Errorf("a point has %d parts, want 2", len(parts))
 	}
-	seconds, err := parseNumber(parts[0])
+	seconds, err := parseNumber(bytes.TrimSpace(parts[0]))
 	if err != nil {
 		return fmt.Errorf("the time of a point: %w", err)
 	}
@@ -91,7 +94,7 @@ func (p *point) UnmarshalJSON(data []byte) error {
 	if math.IsNaN(seconds) || seconds < 0 || seconds > 253402300799 {
 		return fmt.Errorf("the time of a point is %v", seconds)
 	}
-	value, err := parseNumber(parts[1])
+	value, err := parseNumber(bytes.TrimSpace(parts[1]))
 	if err != nil {
 		return fmt.Errorf("the value of a point: %w", err)
 	}

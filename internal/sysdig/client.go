@@ -1,6 +1,7 @@
 package sysdig
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -48,6 +50,8 @@ type Config struct {
 type Client struct {
 	config Config
 	http   *http.Client
+	// bodies are buffers for answers. Nothing of an answer refers to them.
+	bodies sync.Pool
 }
 
 // NewClient checks the configuration and returns a client. It does not connect.
@@ -66,7 +70,7 @@ func NewClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: c, http: &http.Client{
+	return &Client{config: c, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, http: &http.Client{
 		Timeout:       c.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 		Transport: &http.Transport{
@@ -126,16 +130,31 @@ func rateLimit(header http.Header) int {
 	return limit
 }
 
+// maxRecycled is the largest buffer that is kept for another answer, in bytes.
+const maxRecycled = 1 << 20
+
+func (c *Client) recycle(body *bytes.Buffer) {
+	if body.Cap() <= maxRecycled {
+		body.Reset()
+		c.bodies.Put(body)
+	}
+}
+
 // read reads and decodes a successful answer.
 func (c *Client) read(response *http.Response) (Answer, error) {
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	body, ok := c.bodies.Get().(*bytes.Buffer)
+	if !ok {
+		body = new(bytes.Buffer)
+	}
+	defer c.recycle(body)
+	read, err := body.ReadFrom(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
 		return Answer{}, c.transportFailure(fmt.Errorf("reading the answer: %w", err))
-	case len(body) > maxBody:
+	case read > maxBody:
 		return Answer{}, metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
 	}
-	answer, err := decode(body)
+	answer, err := decode(body.Bytes())
 	if err != nil {
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 		return Answer{}, metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", clean(c.redact(kind)), clean(c.redact(err.Error())))
