@@ -70,6 +70,7 @@ func normalize(text string) string {
 		{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`, "UID"},
 		{`Resource Version:\s*\d+`, "Resource Version: N"},
 		{`Generation:(\s*)\d+`, "Generation: N"},
+		{`Used:\s*\d+`, "Used: N"},
 		{`127\.0\.0\.1:\d+`, "HOST"},
 		{`(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\s*`, "CERTIFICATES\n"},
 		{`\b(\d+m)?\d+s\b( \(x\d+ over \S+\))?`, "AGE"},
