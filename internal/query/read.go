@@ -167,7 +167,7 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 		rows = slices.SortedFunc(slices.Values(rows), byCombination)
 	}
 	if len(rows) == 1 { // as most objects have: there are no others that could keep it alive
-		if _, failure := r.table.dated(rows[0]); failure != nil {
+		if failure := r.table.undated(rows[0]); failure != nil {
 			return nil, failure
 		}
 		return r.reduce([]metric.Series{r.series(rows[0])})
@@ -209,7 +209,7 @@ func (r reader) alive(rows []*row) (map[rowKey]bool, *metric.Failure) {
 	failure := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for this object")
 	alive := map[rowKey]bool{}
 	for _, one := range rows {
-		_, undated := r.table.dated(one)
+		undated := r.table.undated(one)
 		switch {
 		case undated == nil:
 			alive[r.part(one)] = true

@@ -166,18 +166,17 @@ func (s Shape) viewKey(v View) rowKey {
 	}
 }
 
-// dated returns when the newest point behind a row was measured, or why the row is no value.
-func (t *table) dated(one *row) (time.Time, *metric.Failure) {
+// undated is why a row is no value: it is more than one, or nobody knows when it was measured. Nil: it is one.
+func (t *table) undated(one *row) *metric.Failure {
 	if one.others > 0 {
-		return time.Time{}, metric.Failf(metric.Implausible,
+		return metric.Failf(metric.Implausible,
 			"the query returned %d series where one is needed; they differ in %s: reduce them, for example with sum(…), or keep the label apart with spec.source.promQL.dimensions",
 			one.others+1, strings.Join(slices.Sorted(maps.Keys(one.differ)), " and "))
 	}
-	at, ok := t.time(one.key)
-	if !ok {
-		return time.Time{}, metric.Failf(metric.Stale, "Sysdig did not say when the value was measured: its points are older than 5 minutes, or a label that tells values apart is missing from a selector")
+	if _, ok := t.time(one.key); !ok {
+		return metric.Failf(metric.Stale, "Sysdig did not say when the value was measured: its points are older than 5 minutes, or a label that tells values apart is missing from a selector")
 	}
-	return at, nil
+	return nil
 }
 
 // time is when the newest point behind a row was measured: the oldest over all selectors of a raw query, so that one
