@@ -65,7 +65,8 @@ func (a *assembly) addProbes(ctx context.Context) error {
 // compiled is why not every binding is known to the registry.
 func (a *assembly) compiled(ctx context.Context) error {
 	var list v1alpha1.SysdigMetricBindingList
-	if err := a.manager.GetClient().List(ctx, &list); err != nil {
+	// Names are read only, and copies of 10,000 bindings at each probe would be what decides how much memory is needed.
+	if err := a.manager.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing bindings: %w", err)
 	}
 	for i := range list.Items {
