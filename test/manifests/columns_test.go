@@ -46,6 +46,7 @@ func TestColumnsOfConnections(t *testing.T) {
 	region := parse(t, rightConnection)
 	region.SetName("a-region")
 	keep(t, resource, region, parse(t, `
+requests: {wanted: 42, allowed: 10, used: 9, refused: 26, replicas: 1, effectiveInterval: 2m13s, ingestionLag: 30s}
 conditions:
 - {type: Accepted, status: "True", reason: Accepted, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
 - {type: Ready, status: "False", reason: Unauthorized, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
@@ -54,8 +55,8 @@ conditions:
 	address.SetName("b-url")
 	keep(t, resource, address, parse(t, `observedGeneration: 1`))
 	match(t, kubectl(t, "get", "sconn"), `
-NAME +REGION +URL +CLUSTER +INTERVAL +READY +REASON +AGE
-a-region +us2 +my-cluster +30s +False +Unauthorized +[0-9]+s
+NAME +REGION +URL +CLUSTER +INTERVAL +EFFECTIVE +READY +REASON +AGE
+a-region +us2 +my-cluster +30s +2m13s +False +Unauthorized +[0-9]+s
 b-url +https://sysdig[.]example[.]com +my-cluster +30s +[0-9]+s
 `)
 }

@@ -153,6 +153,7 @@ allowedNamespaces: {from: All}
 interval: 30s
 ingestionLag: 30s
 heartbeatMetric: sysdig_container_up
+quota: {requestsPerMinute: 60, queriesPerNamespace: 20}
 labelNames:
   cluster: kube_cluster_name
   namespace: kube_namespace_name
