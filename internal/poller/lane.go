@@ -33,7 +33,6 @@ type lane struct {
 	mu         sync.Mutex
 	connection registry.Connection
 	grid       grid
-	share      Share
 	// next is when the next full round begins; before resume nothing at all is asked.
 	next, resume time.Time
 	// gather is how far apart new questions are asked, the last ones at gathered.
@@ -109,7 +108,7 @@ func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
 			l.budget.forget(now)
 		}
 	}
-	l.connection, l.share = c, share
+	l.connection = c
 	l.grid = newGrid(c.Interval, l.delay.lag(c.IngestionLag), share)
 	l.budget.adjust(now, c.RequestsPerMinute, share.Count)
 }
