@@ -30,7 +30,8 @@ demo-stop: ## End what make demo KEEP=1 left running.
 
 .PHONY: test
 test: verify unit ## Run every check and every test.
-	$(MAKE) --no-print-directory -j2 e2e fuzz
+	$(MAKE) --no-print-directory e2e
+	$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
@@ -50,7 +51,7 @@ bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
 	$(GO) run ./test/bench
 
 .PHONY: bench-scale
-bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real control plane (35 minutes).
+bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real control plane (75 minutes).
 	$(GO) run ./test/scale
 
 .PHONY: binaries

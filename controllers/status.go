@@ -93,8 +93,9 @@ func (r *StatusReconciler) Refresh(ctx context.Context, binding types.Namespaced
 	return err
 }
 
-// draft is a binding as it should be.
+// draft is the status of a binding as it is and as it should be.
 type draft struct {
+	// before and binding have no spec: a patch is computed from all that they hold, and the API server answers with the rest.
 	before, binding *v1alpha1.SysdigMetricBinding
 	// urgent: somebody who watches would see another standing.
 	urgent bool
@@ -124,9 +125,14 @@ func (r *StatusReconciler) draft(ctx context.Context, binding types.NamespacedNa
 	if equality.Semantic.DeepEqual(status, b.Status) {
 		return nil, nil
 	}
-	d := &draft{before: b.DeepCopy(), binding: &b, urgent: urgent}
-	b.Status = status
-	return d, nil
+	return &draft{before: statusOf(&b, b.Status), binding: statusOf(&b, status), urgent: urgent}, nil
+}
+
+// statusOf is a binding with nothing but a status and what a patch of it needs.
+func statusOf(b *v1alpha1.SysdigMetricBinding, status v1alpha1.SysdigMetricBindingStatus) *v1alpha1.SysdigMetricBinding {
+	return &v1alpha1.SysdigMetricBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name, UID: b.UID, ResourceVersion: b.ResourceVersion}, Status: status,
+	}
 }
 
 // write writes a draft and tells of it.

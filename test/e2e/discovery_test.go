@@ -99,7 +99,7 @@ func TestDiscoveryOfManyBindings(t *testing.T) {
 func (c *scene) bindMany(names, kinds int, prefix string) {
 	c.t.Helper()
 	var group errgroup.Group
-	group.SetLimit(32)
+	group.SetLimit(8) // other tests share the machine
 	for i := range names * kinds {
 		group.Go(func() error {
 			b := c.binding(fmt.Sprintf("%s-%04d-%d", prefix, i/kinds, i%kinds), nil)

@@ -46,7 +46,7 @@ type plan struct {
 
 func fullPlan() plan {
 	return plan{
-		sizes: []int{100, 1000, 10_000}, settle: 20 * time.Second, window: 2 * time.Minute, batches: 5, perBatch: 4, deadline: time.Hour,
+		sizes: []int{100, 1000, 10_000}, settle: 20 * time.Second, window: 2 * time.Minute, batches: 5, perBatch: 4, deadline: 2 * time.Hour,
 	}
 }
 

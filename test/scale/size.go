@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
@@ -205,8 +206,13 @@ func ready(ctx context.Context, s *stage.Stage) error {
 	}
 }
 
-// measureIdle measures the operator without HPAs.
+// measureIdle measures the operator without HPAs, once each binding has its first status.
 func (r *run) measureIdle(ctx context.Context) (err error) {
+	r.say("waiting for the first statuses, %d a second", controllers.WritesPerSecond)
+	limit := time.Minute + 2*time.Duration(r.scene.bindings/controllers.WritesPerSecond)*time.Second
+	if err := eventually(ctx, limit, r.written); err != nil {
+		return err
+	}
 	if err := sleep(ctx, r.plan.settle); err != nil {
 		return err
 	}
@@ -214,10 +220,23 @@ func (r *run) measureIdle(ctx context.Context) (err error) {
 	return err
 }
 
+// written expects as many writes of status as there are bindings.
+func (r *run) written(ctx context.Context) error {
+	counted, err := r.meter().read(ctx)
+	if err == nil && counted.status < float64(r.scene.bindings) {
+		err = fmt.Errorf("%.0f of %d statuses were written", counted.status, r.scene.bindings)
+	}
+	return err
+}
+
+func (r *run) meter() meter {
+	return meter{operatorURL: r.stage.MetricsURL(), apiServer: r.client, pid: r.stage.OperatorPID()}
+}
+
 // observe measures the operator while something goes on, which may return how long reads took.
 func (r *run) observe(ctx context.Context, what string, meanwhile func(context.Context) ([]float64, error)) (w window, err error) {
 	r.say("measuring %s for %s", what, r.plan.window)
-	m := meter{operatorURL: r.stage.MetricsURL(), apiServer: r.client, pid: r.stage.OperatorPID()}
+	m := r.meter()
 	if _, err := r.sysdig.traffic(); err != nil { // what was before
 		return w, err
 	}
