@@ -12,6 +12,9 @@ type Reading struct {
 	Sample *Sample
 	// Failure is why the last attempt gave no sample; nil when it gave one, or when there was no attempt.
 	Failure *Failure
+	// Floor is a value that the true one is not below, from an attempt whose failure is Partial; nil when there is none. It is served
+	// only while every HPA that reads it would scale up on it.
+	Floor *Sample
 	// Asked is the time that the last attempt asked about: the end of its window, by Sysdig's clock.
 	Asked time.Time
 	// Attempted is when the last attempt ended, by our clock. Zero: never.

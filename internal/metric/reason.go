@@ -16,6 +16,8 @@ const (
 	Pending Reason = "Pending"
 	// NoData: Sysdig answered well and holds nothing for this object.
 	NoData Reason = "NoData"
+	// Partial: Sysdig answered, but its agents do not see enough of the pods that the value is made of.
+	Partial Reason = "Partial"
 	// Stale: the newest sample is older than maxAge.
 	Stale Reason = "Stale"
 	// Unauthorized: the token is missing or was refused.
@@ -41,7 +43,7 @@ const (
 // Reasons lists the vocabulary, so that metrics can show every reason from the start.
 func Reasons() []Reason {
 	return []Reason{
-		Pending, NoData, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended, NotRouted,
+		Pending, NoData, Partial, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended, NotRouted,
 	}
 }
 

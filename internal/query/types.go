@@ -178,4 +178,6 @@ type Outcome struct {
 type Found struct {
 	Sample  *metric.Sample
 	Failure *metric.Failure
+	// Floor is that of a Reading.
+	Floor *metric.Sample
 }
