@@ -93,6 +93,9 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
+		AnomalyLimits: registry.AnomalyLimits{
+			Bindings: int(c.Spec.MassAnomaly.Bindings), Share: float64(c.Spec.MassAnomaly.Percent) / 100, Hold: c.Spec.MassAnomaly.Hold.Duration,
+		},
 		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
 	}
 	endpoint := c.Spec.Endpoint

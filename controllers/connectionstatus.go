@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -116,13 +117,33 @@ func changed(before, after []metav1.Condition) bool {
 	})
 }
 
-// connectionConditions turns what is known of a connection into Accepted, Ready and WithinQuota.
+// connectionConditions turns what is known of a connection into conditions.
 func connectionConditions(c registry.Connection) []metav1.Condition {
 	conditions := reachability(c)
-	if within := quotaCondition(c); within != nil {
-		conditions = append(conditions, *within)
+	for _, condition := range []*metav1.Condition{quotaCondition(c), plausibility(c)} {
+		if condition != nil {
+			conditions = append(conditions, *condition)
+		}
 	}
 	return conditions
+}
+
+// plausibility tells whether what Sysdig says is believed; nil before anything was asked.
+func plausibility(c registry.Connection) *metav1.Condition {
+	if c.Attempted.IsZero() {
+		return nil
+	}
+	plausible := &metav1.Condition{
+		Type: v1alpha1.ConditionPlausible, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPlausible,
+		Message: "what Sysdig says is believed",
+	}
+	if n := c.Anomaly; n != nil {
+		plausible.Status, plausible.Reason = metav1.ConditionFalse, string(metric.Implausible)
+		plausible.Message = fmt.Sprintf(
+			"the values of %d of %d bindings vanished or became 0 together at %s, which looks like a failure of the monitoring: these bindings answer errors, and HPAs leave the replicas alone; if it stays so, it is believed from %s on (spec.massAnomaly)",
+			n.Fallen, n.Fallen+n.Standing, n.Since.UTC().Format(time.TimeOnly), n.Until.UTC().Format(time.TimeOnly))
+	}
+	return plausible
 }
 
 // reachability is Accepted and Ready.
@@ -144,14 +165,17 @@ func reachability(c registry.Connection) []metav1.Condition {
 	return []metav1.Condition{accepted, ready}
 }
 
-// send tells of a connection that works or does not any more, and of a quota that has begun or ceased to stretch the interval.
+// send tells of a connection that works or does not any more, of a quota that has begun or ceased to stretch the interval, and of
+// values that are not believed or are again.
 func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
-	for _, event := range []struct{ condition, action string }{{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}} {
+	for _, event := range []struct{ condition, action string }{
+		{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}, {v1alpha1.ConditionPlausible, "Believe"},
+	} {
 		was, is := meta.FindStatusCondition(before, event.condition), meta.FindStatusCondition(c.Status.Conditions, event.condition)
 		switch {
 		case is == nil, is.Status == metav1.ConditionUnknown, was != nil && was.Status == is.Status && was.Reason == is.Reason:
 			continue
-		case was == nil && event.condition == v1alpha1.ConditionWithinQuota && is.Status == metav1.ConditionTrue:
+		case was == nil && event.condition != v1alpha1.ConditionReady && is.Status == metav1.ConditionTrue:
 			continue // as expected
 		}
 		kind := corev1.EventTypeNormal

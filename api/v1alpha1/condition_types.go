@@ -14,6 +14,11 @@ const (
 	// ConditionWithinQuota tells, on a connection, whether the quota carries spec.interval. False means that all queries are
 	// asked less often. Present once anything was asked.
 	ConditionWithinQuota = "WithinQuota"
+
+	// ConditionPlausible tells, on a connection, whether what Sysdig says is believed. False means that the values of many
+	// bindings have vanished or become 0 together; these bindings answer errors until spec.massAnomaly.hold has passed. Present
+	// once anything was asked.
+	ConditionPlausible = "Plausible"
 )
 
 // Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
@@ -27,4 +32,6 @@ const (
 	ReasonConnected = "Connected"
 	// ReasonWithinQuota is the reason of WithinQuota=True.
 	ReasonWithinQuota = "WithinQuota"
+	// ReasonPlausible is the reason of Plausible=True.
+	ReasonPlausible = "Plausible"
 )

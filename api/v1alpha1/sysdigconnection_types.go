@@ -60,6 +60,13 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:default={}
 	Quota Quota `json:"quota,omitzero"`
 
+	// MassAnomaly says when values that vanish, or become exactly 0, together are taken for a failure of the monitoring: their
+	// bindings then answer errors for a while, so that HPAs leave the replicas alone. A value that falls and is not 0 is always
+	// believed at once.
+	// +optional
+	// +kubebuilder:default={}
+	MassAnomaly MassAnomaly `json:"massAnomaly,omitzero"`
+
 	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
 	// +optional
 	// +kubebuilder:default={}
@@ -120,6 +127,30 @@ type Quota struct {
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 1000",message="must be between 1 and 1000; to allow a namespace nothing, leave it out of allowedNamespaces"
 	QueriesPerNamespace int32 `json:"queriesPerNamespace,omitempty"`
+}
+
+// MassAnomaly says when values that fall together are not believed, and for how long.
+type MassAnomaly struct {
+	// Bindings is how many bindings have to fall together at least.
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:XValidation:rule="self >= 2 && self <= 100000",message="must be between 2 and 100000; to believe every fall at once, set hold to 0s"
+	Bindings int32 `json:"bindings,omitempty"`
+
+	// Percent is which part of the bindings whose value was not 0 has to fall together at least.
+	// +optional
+	// +kubebuilder:default=50
+	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 100",message="must be between 1 and 100; to believe every fall at once, set hold to 0s"
+	Percent int32 `json:"percent,omitempty"`
+
+	// Hold is for how long at most they answer errors; then it is believed. 0s believes every fall at once.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}(ms|s|m|h))+$')",message="must be a duration such as 30s or 2m, without a sign or a fraction"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || duration(self) <= duration('24h')",message="must be between 0s and 24h"
+	Hold metav1.Duration `json:"hold,omitzero"`
 }
 
 // Header is one HTTP header.
@@ -219,8 +250,8 @@ type SysdigConnectionStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	Queries []QueryStatus `json:"queries,omitempty"`
 
-	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round) and WithinQuota (the quota
-	// carries spec.interval).
+	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round), WithinQuota (the quota
+	// carries spec.interval) and Plausible (what Sysdig says is believed).
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -11,6 +11,7 @@ import (
 
 	promlabels "github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -59,6 +60,7 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 		UID:     b.UID, Created: b.CreationTimestamp.Time, Generation: b.Generation,
 		Policy: metric.Policy{MaxAge: b.Spec.MaxAge.Duration, Suspended: b.Spec.Suspend},
 	}
+	d.Observed = observed(b)
 	var selected, noData *metric.Failure
 	d.Claim, d.Object, d.Selector, selected = claim(b, resource)
 	d.Policy.OnNoData, noData = compileNoData(b.Spec.OnNoData, d.Claim.External)
@@ -67,6 +69,19 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 	}
 	d.Refused = cmp.Or(selected, noData)
 	return d
+}
+
+// observed is what the status of a binding shows, which another process may have written.
+func observed(b *v1alpha1.SysdigMetricBinding) *metric.Sample {
+	o := b.Status.Observed
+	if o == nil || b.Status.ObservedGeneration != b.Generation {
+		return nil
+	}
+	value, err := resource.ParseQuantity(o.Value)
+	if err != nil {
+		return nil
+	}
+	return &metric.Sample{Value: value.AsApproximateFloat64(), Milli: value.MilliValue(), Time: o.Time.Time, Received: o.Time.Time}
 }
 
 // claim is the name under which the value of a binding is served, and what it describes. A selector that cannot be used

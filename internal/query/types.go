@@ -149,6 +149,8 @@ type Definition struct {
 	// Selector matches the objects of a set; nil otherwise.
 	Selector labels.Selector
 	Policy   metric.Policy
+	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation.
+	Observed *metric.Sample
 
 	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set.
 	Refused  *metric.Failure

@@ -21,6 +21,9 @@ type answer struct {
 	question query.Question
 	tenant   tenant
 	pace     *pace
+	breaker  *breaker
+	// stands is set while the value that was believed last is not 0.
+	stands bool
 	// over is why the question is not asked although nothing is wrong with it; nil: it is.
 	over *metric.Failure
 	// reading has no sample when the question is about all objects: those are in objects.
@@ -58,7 +61,8 @@ func (a *answer) held(object string) metric.Reading {
 }
 
 // File stores outcomes. An outcome of a question that nobody asks any more is dropped. A sample replaces another only
-// when its newest point is newer: a window that slides on over the same points empties and reads too low.
+// when its newest point is newer: a window that slides on over the same points empties and reads too low. What vanishes or becomes
+// 0 waits for FileHealth.
 func (r *Registry) File(outcomes []query.Outcome) {
 	for len(outcomes) > 0 {
 		n, values := 0, 0
@@ -76,7 +80,6 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock.Now()
-	var was []outline
 	for i := range outcomes {
 		a := r.answers[outcomes[i].Question]
 		if a == nil {
@@ -85,16 +88,23 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 		if a.reading.Attempted.IsZero() {
 			delete(r.demands[a.question.Shape].unanswered, a)
 		}
-		was = was[:0]
-		for _, e := range a.entries {
-			was = append(was, r.outline(e, now)) // a sample that went stale since the last time changed it silently
-		}
-		a.merge(&outcomes[i], now)
-		for i, e := range a.entries {
-			if is := r.outline(e, now); is != e.told || is != was[i] {
-				e.told = is
-				changed = append(changed, e.definition.Binding)
-			}
+		changed = append(changed, r.altered(a, now, func() { a.breaker.take(a, &outcomes[i], now) })...)
+	}
+	return changed
+}
+
+// altered alters an answer and lists the bindings whose standing has changed.
+func (r *Registry) altered(a *answer, now time.Time, alter func()) (changed []types.NamespacedName) {
+	var few [4]outline
+	was := few[:0]
+	for _, e := range a.entries {
+		was = append(was, r.outline(e, now)) // a sample that went stale since the last time changed it silently
+	}
+	alter()
+	for i, e := range a.entries {
+		if is := r.outline(e, now); is != e.told || is != was[i] {
+			e.told = is
+			changed = append(changed, e.definition.Binding)
 		}
 	}
 	return changed

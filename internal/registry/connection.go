@@ -28,6 +28,8 @@ type Connection struct {
 	RequestsPerMinute int
 	// QueriesPerNamespace is how many shapes the bindings of one namespace may need; 0 for any number.
 	QueriesPerNamespace int
+	// AnomalyLimits say when values that fall together are not believed.
+	AnomalyLimits AnomalyLimits
 	// Heartbeat tells how far ingestion has come.
 	Heartbeat query.Heartbeat
 	// Source answers; nil when Refused says why the connection cannot be used.
@@ -40,6 +42,8 @@ type Connection struct {
 	Attempted time.Time
 	// Usage is what the questions cost.
 	Usage Usage
+	// Anomaly is what is not believed at the moment; nil when that is nothing.
+	Anomaly *Anomaly
 }
 
 // PutConnection adds a connection or replaces the one of the same name, and asks for a round at once. Readings are kept:
@@ -51,7 +55,8 @@ func (r *Registry) PutConnection(c Connection) {
 	if c.Generation == old.Generation {
 		c.Health, c.Attempted = old.Health, old.Attempted
 	}
-	c.Usage = old.Usage
+	c.Usage, c.Anomaly = old.Usage, old.Anomaly
+	r.breakerOf(c.Name).limits = c.AnomalyLimits
 	r.connections[c.Name] = c
 	var changed []types.NamespacedName
 	if c.QueriesPerNamespace != old.QueriesPerNamespace {
@@ -88,7 +93,8 @@ func (r *Registry) Connection(name string) (Connection, bool) {
 	return c, ok
 }
 
-// FileHealth stores how a round of a connection ended and tells those who listen when that has changed.
+// FileHealth stores how a round of a connection ended, decides about what was held back during the round, and tells those who
+// listen what has changed.
 func (r *Registry) FileHealth(name string, health *metric.Failure) {
 	r.mu.Lock()
 	c, ok := r.connections[name]
@@ -96,18 +102,27 @@ func (r *Registry) FileHealth(name string, health *metric.Failure) {
 		r.mu.Unlock()
 		return
 	}
-	first := c.Attempted.IsZero()
-	changed := first || (c.Health == nil) != (health == nil) || (health != nil && c.Health.Reason != health.Reason)
-	c.Health, c.Attempted = health, r.clock.Now()
+	now := r.clock.Now()
+	anomaly, altered := r.settle(name, now)
+	changed := c.Attempted.IsZero() || reasonOf(c.Health) != reasonOf(health) || (c.Anomaly == nil) != (anomaly == nil)
+	c.Health, c.Attempted, c.Anomaly = health, now, anomaly
 	r.connections[name] = c
 	listeners := slices.Clone(r.connected)
 	r.mu.Unlock()
-	if !changed {
-		return
+	if changed {
+		for _, tell := range listeners {
+			tell(name)
+		}
 	}
-	for _, tell := range listeners {
-		tell(name)
+	r.tell(altered)
+}
+
+// reasonOf is empty without a failure.
+func reasonOf(failure *metric.Failure) metric.Reason {
+	if failure == nil {
+		return ""
 	}
+	return failure.Reason
 }
 
 // ListenConnections registers a function that is told of connections whose health has changed. It must not block.

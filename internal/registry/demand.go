@@ -137,6 +137,8 @@ func (r *Registry) demandOf(a *answer) {
 // drop forgets a question that nobody asks any more.
 func (r *Registry) drop(a *answer) {
 	delete(r.answers, a.question)
+	delete(a.breaker.answers, a)
+	delete(a.breaker.fallen, a)
 	d := r.demands[a.question.Shape]
 	delete(d.answers, a)
 	delete(d.unanswered, a)

@@ -39,6 +39,7 @@ type Registry struct {
 	crowded     map[tenant]struct{}              // who needs more shapes than allowed
 	connections map[string]Connection
 	paces       map[string]*pace
+	breakers    map[string]*breaker
 	routes      map[metric.API]*metric.Failure // nil is routed to us; what is missing is not known yet
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
@@ -80,6 +81,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		crowded:     map[tenant]struct{}{},
 		connections: map[string]Connection{},
 		paces:       map[string]*pace{},
+		breakers:    map[string]*breaker{},
 		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
 	}
@@ -104,6 +106,7 @@ func (r *Registry) Put(d query.Definition) {
 	if d.Refused == nil {
 		r.join(e) // before the old one leaves: the answer goes with the last who asks
 	}
+	e.definition.Observed = nil // it has been remembered
 	old := r.entries[d.Binding]
 	if old != nil {
 		left = old.definition.Claim
@@ -136,13 +139,15 @@ func (r *Registry) join(e *entry) {
 		connection := q.Shape.Value().Scope.Connection
 		a = &answer{
 			question: *q, listed: q.View.All && q.View.ByService,
-			tenant: tenant{connection, e.definition.Binding.Namespace}, pace: r.paceOf(connection),
+			tenant: tenant{connection, e.definition.Binding.Namespace}, pace: r.paceOf(connection), breaker: r.breakerOf(connection),
 		}
+		a.breaker.answers[a] = struct{}{}
 		r.answers[a.question] = a
 		r.demandOf(a)
 	}
 	a.entries = append(a.entries, e)
 	e.answer = a
+	a.remember(&e.definition, r.clock.Now())
 }
 
 // allotted decides anew which shapes the tenants of entries are asked about.

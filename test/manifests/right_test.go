@@ -154,6 +154,7 @@ interval: 30s
 ingestionLag: 30s
 heartbeatMetric: sysdig_container_up
 quota: {requestsPerMinute: 60, queriesPerNamespace: 20}
+massAnomaly: {bindings: 10, percent: 50, hold: 10m}
 labelNames:
   cluster: kube_cluster_name
   namespace: kube_namespace_name

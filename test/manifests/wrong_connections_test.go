@@ -100,6 +100,18 @@ var wrongConnections = []wrong{
 		"spec.quota.queriesPerNamespace", "must be between 1 and 1000; to allow a namespace nothing, leave it out of allowedNamespaces",
 	},
 	{
+		"an anomaly of one binding", `{massAnomaly: {bindings: 1}}`,
+		"spec.massAnomaly.bindings", "must be between 2 and 100000; to believe every fall at once, set hold to 0s",
+	},
+	{
+		"an anomaly of no part of the bindings", `{massAnomaly: {percent: 0}}`,
+		"spec.massAnomaly.percent", "must be between 1 and 100; to believe every fall at once, set hold to 0s",
+	},
+	{
+		"an anomaly that is never believed", `{massAnomaly: {hold: 48h}}`,
+		"spec.massAnomaly.hold", "must be between 0s and 24h",
+	},
+	{
 		"an interval of a second", `{interval: 1s}`,
 		"spec.interval", "must be between 10s and 10m: Sysdig stores one point every 10 seconds",
 	},

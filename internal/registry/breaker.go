@@ -1,0 +1,233 @@
+package registry
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+)
+
+// AnomalyLimits say when values that vanish, or become exactly 0, together are held to be a failure of the monitoring and not of
+// the load.
+type AnomalyLimits struct {
+	// Bindings and Share are how many bindings of a connection at least, and which part, 0 to 1, of those whose value was not 0.
+	Bindings int
+	Share    float64
+	// Hold is for how long at most they answer errors; then it is believed. 0 believes at once.
+	Hold time.Duration
+}
+
+// Anomaly is that values of a connection have fallen together and are not believed yet.
+type Anomaly struct {
+	// Fallen is how many bindings have a value that has vanished or become 0, and Standing how many still have another one.
+	Fallen, Standing int
+	// Since is when it was noticed, and Until when it will be believed.
+	Since, Until time.Time
+}
+
+// together is by how much falls may be apart, beside the windows of their questions, to be together: some rounds.
+const together = time.Minute
+
+// breaker keeps answers of a connection that vanish or become 0 from being believed too early. One that falls is held back until
+// the round ends, because others of the round may fall with it. All answers of a connection share one.
+type breaker struct {
+	limits  AnomalyLimits
+	answers map[*answer]struct{}
+	fallen  map[*answer]*fall
+	since   time.Time // when too many had fallen; zero: they have not
+}
+
+// fall is an answer that has vanished or become 0.
+type fall struct {
+	// at is when it was noticed, and asked the time that it was asked about.
+	at, asked time.Time
+	// held is what the last attempt told, as long as nobody has decided about it; nil when it is believed.
+	held *query.Outcome
+}
+
+// breakerOf is that of a connection, which may not exist yet.
+func (r *Registry) breakerOf(connection string) *breaker {
+	b := r.breakers[connection]
+	if b == nil {
+		b = &breaker{answers: map[*answer]struct{}{}, fallen: map[*answer]*fall{}}
+		r.breakers[connection] = b
+	}
+	return b
+}
+
+// take takes in how an attempt ended, or holds it back.
+func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
+	switch {
+	case a.rose(o):
+		a.stands = true
+		delete(b.fallen, a)
+	case a.stands && a.fell(o) && b.limits.Hold > 0:
+		f := b.fallen[a]
+		if f == nil {
+			f = &fall{at: now, asked: o.Reading.Asked}
+			b.fallen[a] = f
+		}
+		f.held = new(*o)
+		return
+	}
+	a.merge(o, now)
+}
+
+// rose tells whether an attempt found a value that is not 0.
+func (a *answer) rose(o *query.Outcome) bool {
+	if !o.Question.View.All {
+		return o.Reading.Sample != nil && !isZero(o.Reading.Sample)
+	}
+	for _, found := range o.Objects {
+		if found.Sample != nil && !isZero(found.Sample) {
+			return true
+		}
+	}
+	return false
+}
+
+// fell tells whether an attempt was answered well, and with nothing or newer points that are all 0.
+func (a *answer) fell(o *query.Outcome) bool {
+	if failure := o.Reading.Failure; failure != nil {
+		return failure.Reason == metric.NoData
+	}
+	if !o.Question.View.All {
+		old := a.reading.Sample
+		return isZero(o.Reading.Sample) && (old == nil || o.Reading.Sample.Newer(old))
+	}
+	for _, found := range o.Objects {
+		if found.Failure != nil && found.Failure.Reason != metric.NoData || found.Sample != nil && !isZero(found.Sample) {
+			return false
+		}
+	}
+	return true
+}
+
+// isZero tells whether an HPA would read 0. Series that make no value together are not nothing.
+func isZero(s *metric.Sample) bool { return s.Milli == 0 && s.Whole == nil }
+
+// settle decides about what was held back while a round was under way. It returns what is not believed, nil when that is nothing,
+// and the bindings whose standing has changed.
+func (r *Registry) settle(connection string, now time.Time) (*Anomaly, []types.NamespacedName) {
+	b := r.breakerOf(connection)
+	b.forget(now)
+	if len(b.fallen) == 0 {
+		b.since = time.Time{}
+		return nil, nil
+	}
+	doubted := b.weigh(now)
+	var changed []types.NamespacedName
+	for a, f := range b.fallen {
+		if doubted == nil && f.held == nil {
+			continue
+		}
+		changed = append(changed, r.altered(a, now, func() {
+			if doubted != nil {
+				a.doubt(f, doubted.failure(connection), now)
+				return
+			}
+			a.stands = false
+			a.merge(f.held, now)
+			f.held = nil
+		})...)
+	}
+	if doubted == nil && !b.since.IsZero() { // it was believed after all: that does not count against those that fall later
+		b.since = time.Time{}
+		clear(b.fallen)
+	}
+	return doubted, changed
+}
+
+// forget drops falls that were believed so long ago that another one would not be together with them.
+func (b *breaker) forget(now time.Time) {
+	for a, f := range b.fallen {
+		if f.held == nil && b.since.IsZero() && now.Sub(f.at) > a.question.Shape.Value().Window+together {
+			delete(b.fallen, a)
+		}
+	}
+}
+
+// weigh decides whether too many have fallen together. When they have, half as many are enough to go on.
+func (b *breaker) weigh(now time.Time) *Anomaly {
+	begun := !b.since.IsZero()
+	if begun && now.Sub(b.since) >= b.limits.Hold {
+		return nil
+	}
+	n := Anomaly{Since: now, Fallen: b.count()}
+	if n.Fallen < b.limits.Bindings && !begun || n.Fallen == 0 {
+		return nil
+	}
+	n.Standing = b.standing()
+	enough := b.limits.Share
+	if begun {
+		n.Since, enough = b.since, enough/2
+	}
+	if float64(n.Fallen) < enough*float64(n.Fallen+n.Standing) {
+		return nil
+	}
+	b.since, n.Until = n.Since, n.Since.Add(b.limits.Hold)
+	return &n
+}
+
+// count is how many bindings have fallen.
+func (b *breaker) count() (bindings int) {
+	for a := range b.fallen {
+		bindings += len(a.entries)
+	}
+	return bindings
+}
+
+// standing is how many bindings have a value that is not 0, of those that were asked about the time of the first fall or a later
+// one: what others would say now is not known yet.
+func (b *breaker) standing() (bindings int) {
+	var first time.Time
+	for _, f := range b.fallen {
+		if first.IsZero() || f.asked.Before(first) {
+			first = f.asked
+		}
+	}
+	for a := range b.answers {
+		if _, fell := b.fallen[a]; !fell && a.stands && a.reading.Failure == nil && !a.reading.Asked.Before(first) {
+			bindings += len(a.entries)
+		}
+	}
+	return bindings
+}
+
+// failure is what those who have fallen answer.
+func (n *Anomaly) failure(connection string) *metric.Failure {
+	return metric.Failf(metric.Implausible,
+		"the value vanished or became 0 together with those of %d of %d bindings of connection %s, which looks like a failure of the monitoring; if it stays so, it is believed from %s on",
+		n.Fallen, n.Fallen+n.Standing, connection, n.Until.UTC().Format(time.TimeOnly))
+}
+
+// doubt does not believe a fall, also when it was believed before. The sample from before it is kept, and served as long as it is
+// fresh.
+func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
+	a.stands = true
+	if a.reading.Sample != nil && isZero(a.reading.Sample) {
+		a.reading.Sample = nil
+	}
+	for name, found := range a.objects {
+		if found.Sample != nil && isZero(found.Sample) {
+			delete(a.objects, name)
+		}
+	}
+	reading := a.reading
+	if f.held != nil {
+		reading = f.held.Reading
+		f.held = nil
+	}
+	reading.Sample, reading.Floor, reading.Failure = nil, nil, why
+	a.merge(&query.Outcome{Question: a.question, Reading: reading}, now)
+}
+
+// remember lets a fall be noticed although nothing was answered yet since this process started: what the status shows was believed
+// by an earlier one.
+func (a *answer) remember(d *query.Definition, now time.Time) {
+	if a.reading.Attempted.IsZero() && d.Observed != nil && !isZero(d.Observed) && d.Observed.Age(now) <= d.Policy.MaxAge {
+		a.stands = true
+	}
+}
