@@ -116,11 +116,14 @@ func changed(before, after []metav1.Condition) bool {
 	})
 }
 
-// connectionConditions turns what is known of a connection into Accepted, Ready and WithinQuota.
+// connectionConditions turns what is known of a connection into Accepted, Ready, WithinQuota and ClockInStep.
 func connectionConditions(c registry.Connection) []metav1.Condition {
 	conditions := reachability(c)
 	if within := quotaCondition(c); within != nil {
 		conditions = append(conditions, *within)
+	}
+	if inStep := clockCondition(c.Usage); inStep != nil {
+		conditions = append(conditions, *inStep)
 	}
 	return conditions
 }
@@ -144,14 +147,17 @@ func reachability(c registry.Connection) []metav1.Condition {
 	return []metav1.Condition{accepted, ready}
 }
 
-// send tells of a connection that works or does not any more, and of a quota that has begun or ceased to stretch the interval.
+// send tells of a connection that works or does not any more, of a quota that has begun or ceased to stretch the interval, and of
+// clocks that have got out of step or back.
 func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
-	for _, event := range []struct{ condition, action string }{{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}} {
+	for _, event := range []struct{ condition, action string }{
+		{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}, {v1alpha1.ConditionClockInStep, "CompareClocks"},
+	} {
 		was, is := meta.FindStatusCondition(before, event.condition), meta.FindStatusCondition(c.Status.Conditions, event.condition)
 		switch {
 		case is == nil, is.Status == metav1.ConditionUnknown, was != nil && was.Status == is.Status && was.Reason == is.Reason:
 			continue
-		case was == nil && event.condition == v1alpha1.ConditionWithinQuota && is.Status == metav1.ConditionTrue:
+		case was == nil && event.condition != v1alpha1.ConditionReady && is.Status == metav1.ConditionTrue:
 			continue // as expected
 		}
 		kind := corev1.EventTypeNormal

@@ -14,6 +14,10 @@ const (
 	// ConditionWithinQuota tells, on a connection, whether the quota carries spec.interval. False means that all queries are
 	// asked less often. Present once anything was asked.
 	ConditionWithinQuota = "WithinQuota"
+
+	// ConditionClockInStep tells, on a connection, whether Sysdig's clock and the operator's agree. False means that they are 5
+	// seconds or more apart; the operator corrects for it. Present once Sysdig has told its time.
+	ConditionClockInStep = "ClockInStep"
 )
 
 // Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
@@ -27,4 +31,8 @@ const (
 	ReasonConnected = "Connected"
 	// ReasonWithinQuota is the reason of WithinQuota=True.
 	ReasonWithinQuota = "WithinQuota"
+	// ReasonInStep is the reason of ClockInStep=True.
+	ReasonInStep = "InStep"
+	// ReasonClockSkew is the reason of ClockInStep=False. It is no failure: values are served.
+	ReasonClockSkew = "ClockSkew"
 )
