@@ -219,8 +219,8 @@ type SysdigConnectionStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	Queries []QueryStatus `json:"queries,omitempty"`
 
-	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round) and WithinQuota (the quota
-	// carries spec.interval).
+	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round), WithinQuota (the quota
+	// carries spec.interval) and ClockInStep (Sysdig's clock and the operator's agree; a skew is corrected for).
 	// +optional
 	// +listType=map
 	// +listMapKey=type
