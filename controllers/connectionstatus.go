@@ -120,7 +120,7 @@ func changed(before, after []metav1.Condition) bool {
 // connectionConditions turns what is known of a connection into conditions.
 func connectionConditions(c registry.Connection) []metav1.Condition {
 	conditions := reachability(c)
-	for _, condition := range []*metav1.Condition{quotaCondition(c), plausibility(c)} {
+	for _, condition := range []*metav1.Condition{quotaCondition(c), plausibility(c), clockCondition(c.Usage)} {
 		if condition != nil {
 			conditions = append(conditions, *condition)
 		}
@@ -166,10 +166,11 @@ func reachability(c registry.Connection) []metav1.Condition {
 }
 
 // send tells of a connection that works or does not any more, of a quota that has begun or ceased to stretch the interval, and of
-// values that are not believed or are again.
+// values that are not believed or are again, and of clocks that have got out of step or back.
 func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
 	for _, event := range []struct{ condition, action string }{
 		{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}, {v1alpha1.ConditionPlausible, "Believe"},
+		{v1alpha1.ConditionClockInStep, "CompareClocks"},
 	} {
 		was, is := meta.FindStatusCondition(before, event.condition), meta.FindStatusCondition(c.Status.Conditions, event.condition)
 		switch {

@@ -36,6 +36,29 @@ func quotaCondition(c registry.Connection) *metav1.Condition {
 	return within
 }
 
+// clockCondition tells whether Sysdig's clock and ours agree; nil before Sysdig has told its time.
+func clockCondition(u registry.Usage) *metav1.Condition {
+	switch {
+	case !u.ClockKnown:
+		return nil
+	case u.ClockSkew == 0:
+		return &metav1.Condition{
+			Type: v1alpha1.ConditionClockInStep, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonInStep,
+			Message: "Sysdig's clock and the operator's agree",
+		}
+	}
+	direction := "ahead of"
+	if u.ClockSkew < 0 {
+		direction = "behind"
+	}
+	return &metav1.Condition{
+		Type: v1alpha1.ConditionClockInStep, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonClockSkew,
+		Message: fmt.Sprintf(
+			"Sysdig's clock is %s %s that of the operator's node; the operator corrects for it: it asks about Sysdig's time and turns what it gets into its own. Check NTP on the nodes of the cluster and, of Sysdig on premises, on its hosts",
+			short(u.ClockSkew.Abs()), direction),
+	}
+}
+
 // showUsage is what a connection costs, for its status.
 func showUsage(u registry.Usage) *v1alpha1.RequestStatus {
 	if u.EffectiveInterval == 0 {

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
@@ -57,6 +59,67 @@ func TestAConnectionSaysWhetherItsQuotaCarriesTheInterval(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAConnectionSaysWhetherTheClocksAgree(t *testing.T) {
+	for name, test := range map[string]struct {
+		usage   registry.Usage
+		status  metav1.ConditionStatus // empty: there is no such condition
+		reason  string
+		message []string
+	}{
+		"nobody knows":     {registry.Usage{EffectiveInterval: time.Minute}, "", "", nil},
+		"they do":          {registry.Usage{ClockKnown: true}, metav1.ConditionTrue, "InStep", []string{"agree"}},
+		"Sysdig is ahead":  {registry.Usage{ClockKnown: true, ClockSkew: 10 * time.Minute}, metav1.ConditionFalse, "ClockSkew", []string{"Sysdig's clock is 10m ahead of", "the operator corrects for it", "Check NTP"}},
+		"Sysdig is behind": {registry.Usage{ClockKnown: true, ClockSkew: -7 * time.Second}, metav1.ConditionFalse, "ClockSkew", []string{"Sysdig's clock is 7s behind"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := meta.FindStatusCondition(connectionConditions(registry.Connection{Interval: time.Minute, Attempted: now, Usage: test.usage}), v1alpha1.ConditionClockInStep)
+			if (found == nil) != (test.status == "") {
+				t.Fatalf("got %+v", found)
+			}
+			if found == nil {
+				return
+			}
+			if found.Status != test.status || found.Reason != test.reason {
+				t.Errorf("got %+v", found)
+			}
+			for _, part := range test.message {
+				if !strings.Contains(found.Message, part) {
+					t.Errorf("%q lacks %q", found.Message, part)
+				}
+			}
+		})
+	}
+}
+
+func TestClocksThatGetOutOfStepOrBackAreAnEvent(t *testing.T) {
+	known := func(ahead time.Duration) []metav1.Condition {
+		return connectionConditions(registry.Connection{Interval: time.Minute, Attempted: now, Usage: registry.Usage{ClockKnown: true, ClockSkew: ahead}})
+	}
+	unknown := connectionConditions(registry.Connection{Interval: time.Minute, Attempted: now})
+	for name, test := range map[string]struct {
+		before, after []metav1.Condition
+		want          string // empty: none
+	}{
+		"in step from the start": {unknown, known(0), ""},
+		"out from the start":     {unknown, known(time.Minute), "Warning ClockSkew"},
+		"out of step":            {known(0), known(-time.Minute), "Warning ClockSkew"},
+		"out by another skew":    {known(time.Minute), known(time.Hour), ""},
+		"back in step":           {known(time.Minute), known(0), "Normal InStep"},
+	} {
+		recorder := events.NewFakeRecorder(10)
+		c := &v1alpha1.SysdigConnection{Status: v1alpha1.SysdigConnectionStatus{Conditions: test.after}}
+		(&ConnectionStatusReconciler{Events: recorder}).send(c, test.before)
+		close(recorder.Events)
+		var got []string
+		for event := range recorder.Events {
+			got = append(got, event)
+		}
+		if want := test.want != ""; len(got) > 1 || want != (len(got) == 1) || want && !strings.HasPrefix(got[0], test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }
 

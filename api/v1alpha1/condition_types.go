@@ -19,6 +19,10 @@ const (
 	// bindings have vanished or become 0 together; these bindings answer errors until spec.massAnomaly.hold has passed. Present
 	// once anything was asked.
 	ConditionPlausible = "Plausible"
+
+	// ConditionClockInStep tells, on a connection, whether Sysdig's clock and the operator's agree. False means that they are 5
+	// seconds or more apart; the operator corrects for it. Present once Sysdig has told its time.
+	ConditionClockInStep = "ClockInStep"
 )
 
 // Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
@@ -34,4 +38,9 @@ const (
 	ReasonWithinQuota = "WithinQuota"
 	// ReasonPlausible is the reason of Plausible=True.
 	ReasonPlausible = "Plausible"
+
+	// ReasonInStep is the reason of ClockInStep=True.
+	ReasonInStep = "InStep"
+	// ReasonClockSkew is the reason of ClockInStep=False. It is no failure: values are served.
+	ReasonClockSkew = "ClockSkew"
 )

@@ -251,7 +251,8 @@ type SysdigConnectionStatus struct {
 	Queries []QueryStatus `json:"queries,omitempty"`
 
 	// Conditions: Accepted (the spec and its Secret are usable), Ready (Sysdig answered the last round), WithinQuota (the quota
-	// carries spec.interval) and Plausible (what Sysdig says is believed).
+	// carries spec.interval), Plausible (what Sysdig says is believed) and ClockInStep (Sysdig's clock and the operator's agree; a
+	// skew is corrected for).
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -341,7 +341,7 @@ type Decimal string
 type Observed struct {
 	// Value as an HPA reads it: of Pods metrics the mean of the pods, of an external metric the sum of its items.
 	Value string `json:"value"`
-	// Time of the newest point behind the value, by Sysdig's clock.
+	// Time of the newest point behind the value, by the operator's clock.
 	Time metav1.Time `json:"time"`
 }
 

@@ -45,7 +45,7 @@ type Series struct {
 	Pod string
 	// Raw is what Sysdig gave.
 	Raw float64
-	// Time is when the newest point behind it was measured, by Sysdig's clock; zero: as the sample says. A series that was
+	// Time is when the newest point behind it was measured, by our clock; zero: as the sample says. A series that was
 	// picked may be older than the others.
 	Time time.Time
 	// Milli is what an HPA reads of an item of an external metric, in thousandths.

@@ -15,7 +15,7 @@ type Reading struct {
 	// Floor is a value that the true one is not below, from an attempt whose failure is Partial; nil when there is none. It is served
 	// only while every HPA that reads it would scale up on it.
 	Floor *Sample
-	// Asked is the time that the last attempt asked about: the end of its window, by Sysdig's clock.
+	// Asked is the time that the last attempt asked about: the end of its window, by our clock.
 	Asked time.Time
 	// Attempted is when the last attempt ended, by our clock. Zero: never.
 	Attempted time.Time

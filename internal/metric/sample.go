@@ -14,11 +14,13 @@ type Sample struct {
 	Value float64
 	// Milli is Value in thousandths, rounded away from zero; what an HPA computes with.
 	Milli int64
-	// Time is when the newest point behind the value was measured, by Sysdig's clock; see Measure.Dated.
+	// Time is when the newest point behind the value was measured, by our clock; see Measure.Dated.
 	Time time.Time
 	// Newest is when the newest point of any series was measured; zero: as Time says. Items of an external metric, which are
 	// together as old as the oldest of them, may be picked one by one.
 	Newest time.Time
+	// Skew is how far Sysdig's clock was taken to be ahead of ours when the times of points were turned into ours.
+	Skew time.Duration
 	// Received is when the answer arrived, by our clock.
 	Received time.Time
 	// Window is the stretch of time that the value summarizes; zero when unknown.
@@ -94,11 +96,15 @@ func (s *Sample) Latest() *Sample {
 	return &latest
 }
 
-// Newer tells whether a sample holds points that another one does not.
+// Newer tells whether a sample holds points that another one does not. Points are compared as Sysdig has dated them: what is
+// taken for its clock's skew may have changed in between, and the same points must not look newer for that.
 func (s *Sample) Newer(than *Sample) bool {
-	is, was := s.Latest().Time, than.Latest().Time
-	return is.After(was) || is.Equal(was) && s.Time.After(than.Time)
+	is, was := s.dated(s.Latest().Time), than.dated(than.Latest().Time)
+	return is.After(was) || is.Equal(was) && s.dated(s.Time).After(than.dated(than.Time))
 }
+
+// dated is a time of the sample as Sysdig has written it.
+func (s *Sample) dated(at time.Time) time.Time { return wall(at).Add(s.Skew) }
 
 // unmatched is why a selector matches nothing. A label that no series has is not a value that is missing now: perhaps it is
 // misspelled, and what is there must not look like nothing.
@@ -121,10 +127,15 @@ func keptApart(dimensions []string) string {
 }
 
 // Age is how old the sample is at now. A sample cannot be younger than its receipt: a backend whose clock runs ahead
-// must not make old values look fresh, so the older of the two times counts.
+// must not make old values look fresh, so the older of the two times counts. Nor must our own clock when it is set back, or a
+// monotonic one that stands still while the machine is suspended, so the one that has gone further counts.
 func (s *Sample) Age(now time.Time) time.Duration {
-	return max(now.Sub(older(s.Time, s.Received)), 0)
+	since := older(s.Time, s.Received)
+	return max(now.Sub(since), wall(now).Sub(wall(since)), 0)
 }
+
+// wall is a time as the clock on the wall shows it, without a monotonic reading.
+func wall(t time.Time) time.Time { return t.Round(0) }
 
 // older returns the earlier of two times.
 func older(a, b time.Time) time.Time {

@@ -114,6 +114,7 @@ func (l *lane) usage(now time.Time) registry.Usage {
 	}
 	u := registry.Usage{
 		Used: sent, Refused: refused, Replicas: replicas, AllowedBy: by, IngestionLag: l.delay.lag(l.connection.IngestionLag).Round(time.Second), Dearest: l.dearest(now),
+		ClockSkew: l.skew.ahead.Round(time.Second), ClockKnown: l.skew.known,
 		EffectiveInterval: effectiveInterval(l.connection.Interval, requests, perMinute/float64(replicas)),
 	}
 	if requests > 0 {

@@ -24,7 +24,8 @@ func Alone() Share { return Share{Count: 1} }
 // newest point should have arrived, so that no round asks for a point that has been there for long.
 type grid struct{ interval, phase time.Duration }
 
-// newGrid is the grid of one replica. Replicas are staggered by whole points, so that each stays right behind the points.
+// newGrid is the grid of one replica. lag is how long after its time, read as one of our clock, a point arrives. Replicas are
+// staggered by whole points, so that each stays right behind the points.
 func newGrid(interval, lag time.Duration, share Share) grid {
 	stagger := (interval * time.Duration(share.Rank) / time.Duration(share.Count)).Truncate(pointStep)
 	return grid{interval: interval, phase: lag + settle + stagger + time.Duration(share.Rank)*apart%pointStep}

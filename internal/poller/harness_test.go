@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -87,16 +88,22 @@ func newStage(t *testing.T) *stage {
 // newStageWith is a poller of a Sysdig that others may ask too.
 func newStageWith(t *testing.T, clk *clocktesting.FakeClock, server *sysdigtest.Server) *stage {
 	t.Helper()
+	return newStageOn(t, clk, clk, server)
+}
+
+// newStageOn has a clock of its own, which may be wrong.
+func newStageOn(t *testing.T, clk *clocktesting.FakeClock, ours clock.Clock, server *sysdigtest.Server) *stage {
+	t.Helper()
 	s := &stage{t: t, clk: clk, sysdig: server}
-	s.pods = pods.NewIndex(clk)
+	s.pods = pods.NewIndex(ours)
 	index := objects.NewIndex(s.pods)
 	s.services = index.Feed(schema.GroupResource{Resource: "services"})
-	s.registry, s.metrics = registry.New(clk, index), prometheus.NewRegistry()
+	s.registry, s.metrics = registry.New(ours, index), prometheus.NewRegistry()
 	metrics, err := poller.NewMetrics(s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.poller = poller.New(clk, s.registry, cluster{s.pods, index}, s.share, metrics)
+	s.poller = poller.New(ours, s.registry, cluster{s.pods, index}, s.share, metrics)
 	return s
 }
 

@@ -42,6 +42,9 @@ type lane struct {
 	paused   *metric.Failure             // why nothing is asked before resume
 	delay    delay
 	hearing  hearing
+	skew     skew
+	// seen is when it was last planned.
+	seen time.Time
 
 	plans  map[query.ShapeID]plan
 	tracks map[query.Key]*track
@@ -53,6 +56,15 @@ type lane struct {
 type plan struct {
 	version  int64
 	requests []query.Request
+}
+
+// learn takes in how far Sysdig's clock is ahead, as a round has found it.
+func (l *lane) learn(r *round) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.connection.Revision == l.connection.Revision {
+		l.skew = r.skew
+	}
 }
 
 // hearing is what the last heartbeat told, and what it was asked.
@@ -77,7 +89,8 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 	defer l.mu.Unlock()
 	l.adopt(w.Connection, share, now)
 	l.prepare(w.Shapes, now)
-	r = &round{lane: l, connection: l.connection, began: now, at: query.QuestionTime(now, l.connection.IngestionLag), hearing: l.hearing}
+	r = &round{lane: l, connection: l.connection, began: now, hearing: l.hearing}
+	r.follow(l.skew, now)
 	next = now.Add(idle)
 	switch {
 	case len(w.Shapes) == 0:
@@ -106,10 +119,17 @@ func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
 		}
 		if c.Heartbeat.Scope.Endpoint != l.connection.Heartbeat.Scope.Endpoint {
 			l.budget.forget(now)
+			l.skew = skew{}
 		}
 	}
-	l.connection = c
-	l.grid = newGrid(c.Interval, l.delay.lag(c.IngestionLag), share)
+	if l.seen.Round(0).Sub(now.Round(0)) >= outOfStep { // our clock was set back: what is to come would be as late
+		l.next, l.hearing = time.Time{}, hearing{}
+		for _, t := range l.tracks {
+			t.due = time.Time{}
+		}
+	}
+	l.seen, l.connection = now, c
+	l.grid = newGrid(c.Interval, l.delay.lag(c.IngestionLag)-l.skew.ahead, share)
 	l.budget.adjust(now, c.RequestsPerMinute, share.Count)
 }
 

@@ -17,6 +17,7 @@ type Metrics struct {
 	allowed  *prometheus.GaugeVec
 	wanted   *prometheus.GaugeVec
 	interval *prometheus.GaugeVec
+	skew     *prometheus.GaugeVec
 }
 
 // vector are the series of one metric.
@@ -26,7 +27,7 @@ type vector interface {
 }
 
 func (m *Metrics) all() []vector {
-	return []vector{m.requests, m.errors, m.duration, m.allowed, m.wanted, m.interval}
+	return []vector{m.requests, m.errors, m.duration, m.allowed, m.wanted, m.interval, m.skew}
 }
 
 // NewMetrics registers the poller's metrics.
@@ -57,6 +58,10 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Name: "sysdig_metrics_effective_interval_seconds",
 			Help: "How often each query is asked: the interval of the connection, or longer when the quota does not carry it.",
 		}, []string{"connection"}),
+		skew: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sysdig_metrics_clock_skew_seconds",
+			Help: "How far Sysdig's clock is ahead of the operator's, as corrected; below 5 seconds it counts as 0.",
+		}, []string{"connection"}),
 	}
 	for _, c := range m.all() {
 		if err := registerer.Register(c); err != nil {
@@ -78,6 +83,9 @@ func (m *Metrics) usage(connection string, u registry.Usage) {
 	m.allowed.WithLabelValues(connection).Set(float64(u.Allowed))
 	m.wanted.WithLabelValues(connection).Set(float64(u.Wanted))
 	m.interval.WithLabelValues(connection).Set(u.EffectiveInterval.Seconds())
+	if u.ClockKnown {
+		m.skew.WithLabelValues(connection).Set(u.ClockSkew.Seconds())
+	}
 }
 
 // forget drops the series of a connection that is gone.

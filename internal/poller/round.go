@@ -20,9 +20,13 @@ import (
 type round struct {
 	lane       *lane
 	connection registry.Connection
-	// began is when it was planned, and at the time that it asks about when ingestion is not behind.
-	began, at time.Time
-	hearing   hearing
+	// began is when it was planned.
+	began time.Time
+	// skew is what it takes for that of Sysdig's clock, and at the time, by that clock, that it asks about when ingestion is not
+	// behind.
+	skew    skew
+	at      time.Time
+	hearing hearing
 	// asks are the requests to send after the heartbeat.
 	asks []ask
 	// spared are questions that get a failure without being asked.
@@ -75,18 +79,28 @@ func (r *round) everything() []query.Request {
 	return requests
 }
 
+// follow sets what the round takes for the skew of Sysdig's clock and, from what ours shows, the time that it asks about.
+func (r *round) follow(s skew, now time.Time) {
+	r.skew, r.at = s, query.QuestionTime(now.Add(s.ahead), r.connection.IngestionLag)
+}
+
+// attempt is one that asks about a time of Sysdig's clock.
+func (r *round) attempt(at, received time.Time) query.Attempt {
+	return query.Attempt{At: at, Received: received, Skew: r.skew.ahead}
+}
+
 // run sends the requests of a round and files what they give.
 func (p *Poller) run(ctx context.Context, r *round) {
-	attempt := query.Attempt{At: r.at, Received: r.began}
+	attempt := r.attempt(r.at, r.began)
 	for _, s := range r.spared {
 		p.board.File(query.Fail(s.questions, s.why, attempt))
 	}
 	res := &result{}
 	switch {
 	case r.refused != nil:
-		p.failAll(r, r.refused, attempt)
+		p.failAll(r, r.refused)
 	case len(r.asks) > 0:
-		p.sendAll(ctx, r, attempt, res)
+		p.sendAll(ctx, r, res)
 	}
 	if ctx.Err() != nil { // we are stopping: that says nothing about Sysdig
 		return
@@ -100,15 +114,15 @@ func (p *Poller) run(ctx context.Context, r *round) {
 }
 
 // failAll files a failure that speaks for the whole connection.
-func (p *Poller) failAll(r *round, failure *metric.Failure, attempt query.Attempt) {
-	attempt.Received = p.clock.Now()
+func (p *Poller) failAll(r *round, failure *metric.Failure) {
+	attempt := r.attempt(r.at, p.clock.Now())
 	for _, request := range r.everything() {
 		p.board.File(request.Fail(failure, attempt))
 	}
 }
 
 // sendAll sends the heartbeat and, when that is well, the requests.
-func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, res *result) {
+func (p *Poller) sendAll(ctx context.Context, r *round, res *result) {
 	heard, failure := p.listen(ctx, r, query.Windows(r.everything()), res)
 	if failure != nil || res.noRoom {
 		r.lane.free(r.asks...)
@@ -117,10 +131,10 @@ func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, r
 	case ctx.Err() != nil || res.noRoom:
 		return
 	case failure != nil:
-		p.failAll(r, failure, attempt)
+		p.failAll(r, failure)
 		return
 	}
-	attempt.At = heard.At
+	attempt := r.attempt(heard.At, r.began)
 	slow := func(a ask) bool { return a.slow }
 	quick := func(a ask) bool { return !a.slow }
 	var both sync.WaitGroup
@@ -158,33 +172,92 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 	if r.hearing.tells(r.at, windows) {
 		return r.hearing.heard, nil
 	}
-	beat := r.connection.Heartbeat
-	var newest time.Time
-	for at := r.at; ; {
-		if !r.lane.budget.take(p.clock.Now()) {
-			res.noRoom = true
-			return query.Heard{}, nil
-		}
-		answer, err := p.send(ctx, r, beat.PromQL(windows), at)
-		if err != nil {
-			failure := metric.AsFailure(err)
-			res.failed(failure)
-			return query.Heard{}, failure
-		}
-		heard, failure := beat.Read(answer, at)
-		if failure != nil {
-			res.failed(failure)
-			return heard, failure
-		}
-		if newest.IsZero() { // the second question does not look as far
-			newest = heard.Newest
-		}
-		if !heard.At.Before(at) {
-			res.hearing = hearing{asked: r.at, windows: windows, heard: heard, age: p.clock.Since(newest)}
-			return heard, nil
-		}
-		at = heard.At
+	b := p.clocked(ctx, r, windows)
+	newest := b.heard.Newest // the second question does not look as far
+	for b.well() && b.heard.At.Before(b.at) {
+		b = p.beat(ctx, r, windows, b.heard.At)
 	}
+	switch {
+	case b.noRoom:
+		res.noRoom = true
+	case b.failure != nil:
+		res.failed(b.failure)
+	default:
+		age := p.clock.Now().Add(r.skew.ahead).Sub(newest)
+		res.hearing = hearing{asked: r.at, windows: windows, heard: b.heard, age: age}
+	}
+	return b.heard, b.failure
+}
+
+// clocked asks for the heartbeat and looks at Sysdig's clock. When the answer shows another skew than the round goes by, it is
+// asked again at the time that follows from it. If that answer shows the same, the round and all after it go by it; otherwise one
+// of the two is wrong, and nothing changes.
+func (p *Poller) clocked(ctx context.Context, r *round, windows []time.Duration) beat {
+	first, was := p.beat(ctx, r, windows, r.at), r.skew
+	switch {
+	case !first.dated:
+		return first
+	case was.fits(first.offset):
+		r.skew.known = true
+		r.lane.learn(r)
+		return first
+	case first.refuted():
+		return first
+	}
+	r.follow(skew{ahead: corrected(first.offset.middle()), known: true}, p.clock.Now())
+	second := p.beat(ctx, r, windows, r.at)
+	if !second.dated {
+		return second
+	}
+	is, ok := agree(first.offset, second.offset)
+	if !ok {
+		r.follow(was, r.began)
+		return first
+	}
+	r.skew = is
+	r.lane.learn(r)
+	return second
+}
+
+// beat is how one heartbeat ended.
+type beat struct {
+	at      time.Time
+	heard   query.Heard
+	failure *metric.Failure
+	noRoom  bool
+
+	// offset is what the answer proves of Sysdig's clock, and date what that showed, when it is dated.
+	offset offset
+	date   time.Time
+	dated  bool
+}
+
+func (b beat) well() bool { return b.failure == nil && !b.noRoom }
+
+// refuted tells whether Sysdig holds a point that is newer than its clock is said to be. Then that is wrong, and to go by it
+// would be to ask about the past.
+func (b beat) refuted() bool { return b.well() && b.heard.Newest.After(b.date.Add(outOfStep)) }
+
+// beat asks for the heartbeat at a time.
+func (p *Poller) beat(ctx context.Context, r *round, windows []time.Duration, at time.Time) beat {
+	b := beat{at: at}
+	sent := p.clock.Now()
+	if !r.lane.budget.take(sent) {
+		b.noRoom = true
+		return b
+	}
+	answer, err := p.send(ctx, r, r.connection.Heartbeat.PromQL(windows), at)
+	received := p.clock.Now()
+	if err != nil {
+		b.failure = metric.AsFailure(err)
+	} else {
+		b.heard, b.failure = r.connection.Heartbeat.Read(answer, at)
+	}
+	if err == nil || b.failure.Reason == metric.Rejected { // perhaps for asking about the future; others may come from anybody on the way
+		b.date = answer.Date
+		b.offset, b.dated = offsetOf(b.date, sent, received)
+	}
+	return b
 }
 
 // ask sends one request, unless an earlier one of the round was told to stop, and files its outcomes.

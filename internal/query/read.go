@@ -25,6 +25,14 @@ type Attempt struct {
 	At time.Time
 	// Received is when the answer (or the error) arrived, by our clock.
 	Received time.Time
+	// Skew is how far Sysdig's clock is ahead of ours.
+	Skew time.Duration
+}
+
+// ours is a time of Sysdig's by our clock. It is reckoned from Received and so keeps its monotonic reading, with which an age
+// stays what it is when our clock is set.
+func (a Attempt) ours(sysdigs time.Time) time.Time {
+	return a.Received.Add(sysdigs.Sub(a.Received) - a.Skew)
 }
 
 // maxSegments is how many segments Sysdig returns of an aggregation. It says nothing when there are more (Service Limits).
@@ -71,7 +79,7 @@ func Fail(questions []Question, failure *metric.Failure, attempt Attempt) []Outc
 }
 
 func (a Attempt) reading(sample *metric.Sample, failure *metric.Failure) metric.Reading {
-	return metric.Reading{Sample: sample, Failure: failure, Asked: a.At, Attempted: a.Received}
+	return metric.Reading{Sample: sample, Failure: failure, Asked: a.ours(a.At), Attempted: a.Received}
 }
 
 // reader answers one question from a table.
@@ -153,7 +161,7 @@ func (r reader) rows(v View) []*row {
 		return r.table.rows[r.table.shape.viewKey(v)]
 	}
 	var rows []*row
-	for _, pod := range r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.At)) {
+	for _, pod := range r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.ours(r.attempt.At))) {
 		rows = append(rows, r.table.rows[rowKey{namespace: v.Namespace, pod: pod}]...)
 	}
 	return rows
@@ -186,7 +194,7 @@ func (r reader) sample(rows []*row) (*metric.Sample, *metric.Failure) {
 	return r.reduce(series)
 }
 
-// series is one row with the time of its newest point.
+// series is one row with the time of its newest point, by our clock.
 func (r reader) series(one *row) metric.Series {
 	at, ok := r.table.time(one.key)
 	if !ok { // all that is known is that it has a point in the window
@@ -195,13 +203,18 @@ func (r reader) series(one *row) metric.Series {
 	if at.After(r.attempt.At) { // no point is newer than the question; a backend that says so must not look fresh for ever
 		at = r.attempt.At
 	}
-	return metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: at}
+	return metric.Series{Labels: r.labels(one.key), Pod: one.key.pod, Raw: one.value, Time: r.attempt.ours(at)}
 }
 
 // reduce makes one value of the series of one object.
 func (r reader) reduce(series []metric.Series) (*metric.Sample, *metric.Failure) {
 	q := r.question
-	return metric.NewSample(q.Measure, series, q.keepsSeries(), q.Measure.Dated(series, r.attempt.At), r.attempt.Received, r.table.shape.Window)
+	at := q.Measure.Dated(series, r.attempt.ours(r.attempt.At))
+	sample, failure := metric.NewSample(q.Measure, series, q.keepsSeries(), at, r.attempt.Received, r.table.shape.Window)
+	if sample != nil {
+		sample.Skew = r.attempt.Skew
+	}
+	return sample, failure
 }
 
 // alive are the parts of an object that have a point of late. The failure is why there is none, or why a row is no value.

@@ -30,6 +30,10 @@ type Anomaly struct {
 // together is by how much falls may be apart, beside the windows of their questions, to be together: some rounds.
 const together = time.Minute
 
+// sameRound is by how much the times that questions of one round are about may differ, because each is reckoned from when its answer
+// arrived. Those of two rounds are 10 seconds apart at least.
+const sameRound = time.Second
+
 // breaker keeps answers of a connection that vanish or become 0 from being believed too early. One that falls is held back until
 // the round ends, because others of the round may fall with it. All answers of a connection share one.
 type breaker struct {
@@ -189,7 +193,7 @@ func (b *breaker) standing() (bindings int) {
 		}
 	}
 	for a := range b.answers {
-		if _, fell := b.fallen[a]; !fell && a.stands && a.reading.Failure == nil && !a.reading.Asked.Before(first) {
+		if _, fell := b.fallen[a]; !fell && a.stands && a.reading.Failure == nil && !a.reading.Asked.Before(first.Add(-sameRound)) {
 			bindings += len(a.entries)
 		}
 	}

@@ -22,6 +22,9 @@ type Usage struct {
 	EffectiveInterval time.Duration
 	// IngestionLag is how old the newest points are that are asked for.
 	IngestionLag time.Duration
+	// ClockSkew is how far Sysdig's clock is ahead of ours, and ClockKnown is set when Sysdig has told its time.
+	ClockSkew  time.Duration
+	ClockKnown bool
 	// Dearest are the most expensive shapes, at most MaxDearest.
 	Dearest []Cost
 }
@@ -64,7 +67,7 @@ func (p *pace) beyond(maxAge time.Duration) *metric.Failure {
 }
 
 // FileUsage stores what the questions of a connection cost, and tells those who listen when the interval has begun or ceased to
-// be stretched.
+// be stretched, when replicas have come or gone, and when another skew of the clocks is corrected.
 func (r *Registry) FileUsage(name string, usage Usage) {
 	r.mu.Lock()
 	c, ok := r.connections[name]
@@ -74,7 +77,7 @@ func (r *Registry) FileUsage(name string, usage Usage) {
 	}
 	p := r.paceOf(name)
 	stretched := usage.EffectiveInterval > c.Interval
-	changed := stretched != p.stretched || c.Usage.Replicas != usage.Replicas
+	changed := stretched != p.stretched || c.Usage.Replicas != usage.Replicas || c.Usage.ClockSkew != usage.ClockSkew || c.Usage.ClockKnown != usage.ClockKnown
 	p.stretched, p.usage = stretched, usage
 	c.Usage = usage
 	r.connections[name] = c

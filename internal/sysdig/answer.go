@@ -18,6 +18,9 @@ type Answer struct {
 	// RateLimit is how many requests a minute Sysdig allows, as the header X-RateLimit-Limit says; 0 when it does not say. It is
 	// there also when the request failed.
 	RateLimit int
+	// Date is when the answer was made, by the clock of who made it, to the second; zero when the header is missing or cannot be
+	// read. It is there also when the request failed.
+	Date time.Time
 }
 
 // Series is one row of an answer: its labels and one value.

@@ -111,13 +111,13 @@ func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 		return Answer{}, c.transportFailure(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
-	limit := rateLimit(response.Header)
+	limit, date := rateLimit(response.Header), date(response.Header)
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		return Answer{RateLimit: limit}, statusFailure(response.StatusCode, response.Header, body, c.redact)
+		return Answer{RateLimit: limit, Date: date}, statusFailure(response.StatusCode, response.Header, body, c.redact)
 	}
 	answer, err := c.read(response)
-	answer.RateLimit = limit
+	answer.RateLimit, answer.Date = limit, date
 	return answer, err
 }
 
@@ -128,6 +128,15 @@ func rateLimit(header http.Header) int {
 		return 0
 	}
 	return limit
+}
+
+// date reads the clock of who answers; zero when the answer does not say.
+func date(header http.Header) time.Time {
+	at, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // maxRecycled is the largest buffer that is kept for another answer, in bytes.

@@ -3,6 +3,7 @@ package sysdig_test
 import (
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
@@ -85,7 +86,7 @@ func wantFailure(t *testing.T, err error, reason metric.Reason, fragments ...str
 
 func TestAValueComesWithItsLabelsAndTime(t *testing.T) {
 	at := noon.Add(-5*time.Second + 250*time.Millisecond)
-	want := sysdig.Answer{Series: []sysdig.Series{{Labels: map[string]string{"app": "a"}, Value: 7.5, Time: at}}, RateLimit: 4096}
+	want := sysdig.Answer{Series: []sysdig.Series{{Labels: map[string]string{"app": "a"}, Value: 7.5, Time: at}}, RateLimit: 4096, Date: noon}
 	for name, switches := range map[string]sysdigtest.Switches{
 		"numbers as times":          {},
 		"strings as times":          {StringTimestamps: true},
@@ -121,6 +122,52 @@ func TestWhatSysdigAllowsIsToldAlsoWithAFailure(t *testing.T) {
 	s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultHang})
 	if got, err := connect(t, s, func(c *sysdig.Config) { c.Timeout = 50 * time.Millisecond }).Query(t.Context(), "x", noon); got.RateLimit != 0 || err == nil {
 		t.Errorf("without an answer: %+v, %v", got, err)
+	}
+}
+
+func TestTheClockOfWhoAnswersIsToldAlsoWithAFailure(t *testing.T) {
+	s := serve(t, sysdigtest.Options{})
+	for name, test := range map[string]struct {
+		fault sysdigtest.Fault
+		want  time.Time
+	}{
+		"an answer":            {sysdigtest.Fault{}, noon},
+		"an error":             {sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: http.StatusUnprocessableEntity}, noon},
+		"a page of a proxy":    {sysdigtest.Fault{Kind: sysdigtest.FaultGarbage}, noon},
+		"no answer":            {sysdigtest.Fault{Kind: sysdigtest.FaultReset}, time.Time{}},
+		"a body that is cut":   {sysdigtest.Fault{Kind: sysdigtest.FaultTruncate}, noon},
+		"another address":      {sysdigtest.Fault{Kind: sysdigtest.FaultRedirect, URL: "/elsewhere"}, time.Time{}},
+		"an answer that warns": {sysdigtest.Fault{Kind: sysdigtest.FaultWarnings, Body: "cut"}, noon},
+	} {
+		s.SetFault(test.fault)
+		if got, _ := connect(t, s).Query(t.Context(), "x", noon); !got.Date.Equal(test.want) {
+			t.Errorf("%s: the clock shows %s, want %s", name, got.Date, test.want)
+		}
+	}
+}
+
+func TestADateThatIsMissingOrNoneSaysNothing(t *testing.T) {
+	for _, date := range []string{"", "yesterday", "1930132795"} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Date"] = nil
+			if date != "" {
+				w.Header().Set("Date", date)
+			}
+			_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
+		}))
+		t.Cleanup(proxy.Close)
+		address, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "operator/1", Timeout: 20 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := client.Query(t.Context(), "x", noon); err != nil || !got.Date.IsZero() {
+			t.Errorf("Date %q: %s, %v", date, got.Date, err)
+		}
+		client.Close()
 	}
 }
 

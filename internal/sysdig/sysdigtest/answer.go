@@ -142,6 +142,7 @@ func (s *Server) deliver(w http.ResponseWriter, c *call, a answer) {
 	s.log.update(c.number, func(r *Request) { r.Status = a.status })
 
 	h := w.Header()
+	h.Set("Date", s.clk.Now().UTC().Format(http.TimeFormat))
 	for name, values := range a.header {
 		h[name] = values
 	}

@@ -23,6 +23,7 @@ type options struct {
 	tlsDir            string
 	pathPrefix        string
 	lag               time.Duration
+	clockSkew         time.Duration
 	rps               float64
 	requestsPerMinute int
 	workloads         []workload
@@ -48,6 +49,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.tlsDir, "tls-dir", "", "serve HTTPS and write the authority's certificate to ca.crt in this `folder`")
 	flags.StringVar(&o.pathPrefix, "path-prefix", "", "`path` before /prometheus, such as /api")
 	flags.DurationVar(&o.lag, "lag", sysdigtest.DefaultLag, "time from a point's timestamp until queries see it")
+	flags.DurationVar(&o.clockSkew, "clock-skew", 0, "how far the clock of the stand-in is ahead of this machine's; negative: behind")
 	flags.Float64Var(&o.rps, "rps", 0, "requests per second of each workload at the start")
 	flags.IntVar(&o.requestsPerMinute, "requests-per-minute", 0, "request budget of each token; 0 means unlimited")
 	flags.Func("workload", "workload `namespace/kind/name` that gets load; may be repeated", o.addWorkload)

@@ -70,6 +70,7 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 	if lag == 0 {
 		lag = -1
 	}
+	clk = sysdigtest.NewSkewed(clk, o.clockSkew)
 	server := sysdigtest.New(sysdigtest.Options{
 		Clock:             clk,
 		Tokens:            tokens,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -147,6 +148,17 @@ func (p *program) minute() {
 func query(text string) string { return "/prometheus/api/v1/query?query=" + url.QueryEscape(text) }
 
 const perPod = `sum by (kube_pod_name) (sum_over_time(sysdig_container_net_http_request_count{kube_cluster_name="c1",kube_workload_type="deployment"}[1m])) / 60`
+
+func TestTheClockOfTheStandInMayBeWrong(t *testing.T) {
+	for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute} {
+		p := start(t, flags(t, "--clock-skew", ahead.String(), "--workload", "default/Deployment/flask", "--selector", "app=flask"), pod("a", "flask", corev1.ConditionTrue))
+		p.minute()
+		p.want(http.MethodGet, query(fmt.Sprintf("timestamp(sysdig_container_up) == %d", noon.Add(time.Minute+ahead).Unix())), http.StatusOK, `"kube_pod_name":"a"`)
+		if err := p.stop(); err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+	}
+}
 
 func TestTheLoadFollowsTheReadyPodsOfTheCluster(t *testing.T) {
 	p := start(t, flags(t, "--cluster", "c1", "--workload", "default/Deployment/flask", "--selector", "app=flask"),
