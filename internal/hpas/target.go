@@ -53,6 +53,9 @@ func externalTarget(t *autoscalingv2.MetricTarget) target {
 //     ceil(value / target) is more than the replicas;
 //   - at 0 replicas (getUsageRatioReplicaCount) any value above 0 asks for at least one, whatever the tolerance.
 //
+// An HPA does not say how many of its pods are ready: while some are not, what a Value asks for may be fewer than there are, as it
+// may with any value that is served.
+//
 // The replicas are the higher of status.currentReplicas and desiredReplicas, since a change of one may not show in the other yet.
 // maxReplicas does not matter: the controller holds there. Before the controller has counted the replicas nothing is known.
 func above(hpa *autoscalingv2.HorizontalPodAutoscaler, t target) int64 {
