@@ -81,7 +81,7 @@ verify-generated: ## Check that generated code and manifests are up to date.
 update-generated: ## Generate deepcopy functions, CRDs and roles.
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
-	$(CONTROLLER_GEN) rbac:roleName=sysdig-metrics-operator paths=./controllers/... paths=./internal/replicas output:rbac:artifacts:config=config/rbac
+	$(CONTROLLER_GEN) rbac:roleName=sysdig-metrics-operator paths=./controllers/... paths=./internal/replicas paths=./internal/hpas output:rbac:artifacts:config=config/rbac
 
 .PHONY: verify-tidy update-tidy
 verify-tidy: ## Check go.mod and go.sum.

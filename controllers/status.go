@@ -221,6 +221,8 @@ func conditionsOf(s registry.Standing) []metav1.Condition {
 		if s.Failure != nil {
 			ready.Message += "; " + s.Failure.Error()
 		}
+	case s.Bounded:
+		ready.Message = "a lower bound is served while every HPA that reads it scales up on it, and an error otherwise: " + s.Failure.Error()
 	case s.Failure != nil && s.Failure.Reason == metric.NoData && s.Definition.Policy.OnNoData != nil:
 		ready.Message = "Sysdig holds no data; the value of spec.onNoData follows when the last sample is older than maxAge"
 	case s.Failure != nil:

@@ -78,6 +78,12 @@ func TestConditions(t *testing.T) {
 			}),
 			accepted: "Accepted", ready: "-Unavailable", message: "HTTP 500",
 		},
+		"a lower bound is ready, and says what it is": {
+			standing: standing(func(s *registry.Standing) {
+				s.Served, s.Bounded, s.Sample, s.Failure = true, true, sample, metric.Failf(metric.Partial, "4 of 10 pods are seen")
+			}),
+			accepted: "Accepted", ready: "Serving", message: "a lower bound is served while every HPA that reads it scales up on it, and an error otherwise: Partial: 4 of 10", value: "12500m",
+		},
 		"the value for no data follows": {
 			standing: standing(func(s *registry.Standing) {
 				s.Served, s.Sample, s.Failure = true, sample, metric.Failf(metric.NoData, "nothing")

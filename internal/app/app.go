@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	autoscalingclient "k8s.io/client-go/kubernetes/typed/autoscaling/v2"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -40,6 +41,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/hpas"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
@@ -82,7 +84,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk)}
 	a.objects = objects.NewIndex(a.pods)
 	a.registry = registry.New(clk, a.objects)
-	for _, step := range []func(context.Context) error{a.addIndexes, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
+	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -177,6 +179,20 @@ func (a *assembly) addIndexes(ctx context.Context) error {
 		a.indexed = append(a.indexed, watch.HasSynced)
 	}
 	return nil
+}
+
+// addAutoscalers adds what knows the HPAs, by themselves: nothing waits for them, since an older ClusterRole does not allow them.
+func (a *assembly) addAutoscalers(context.Context) error {
+	client, err := autoscalingclient.NewForConfig(a.manager.GetConfig())
+	if err != nil {
+		return fmt.Errorf("client of HPAs: %w", err)
+	}
+	watch, err := hpas.NewWatch(client)
+	if err != nil {
+		return err
+	}
+	a.registry.ServeBoundsTo(watch)
+	return a.manager.Add(watch)
 }
 
 // cluster answers what reading an answer of Sysdig has to know of objects.

@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"internal/registry": {"internal/metric", "internal/query", "internal/sysdig"},
 	"internal/pods":     {},
 	"internal/objects":  {"internal/metric"},
+	"internal/hpas":     {"internal/metric"},
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/provider": {"internal/metric"},
 	"internal/replicas": {},
@@ -29,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/options":  {"internal/metric"},
 	"controllers":       {"api/v1alpha1", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
-		"api/v1alpha1", "controllers", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
+		"api/v1alpha1", "controllers", "internal/hpas", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
 		"internal/registry", "internal/replicas", "internal/serving",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},

@@ -31,7 +31,7 @@ type Policy struct {
 	Suspended bool
 }
 
-// Judge is the single rule "may this value be served now". Exactly one of its results is set. The order is the rule:
+// Judge is the rule "may this value be served now"; Bound is its one exception. Exactly one of its results is set. The order is the rule:
 //
 //  1. a suspended binding answers Suspended;
 //  2. a question that was never answered is Pending;
@@ -53,6 +53,27 @@ func (p Policy) Judge(r Reading, now time.Time) (*Sample, *Failure) {
 		}
 	}
 	return nil, p.explain(r, now)
+}
+
+// Bound is the one exception from Judge: the lower bound that goes before what Judge serves, or before its failure; nil when
+// there is none. Whoever serves it must know that every HPA that reads it scales up on it, at the time of the read: to any other
+// the number may be too low, and an error is the answer. The rule:
+//
+//  1. the last attempt has failed as Partial and has given a bound, which is a single number not older than MaxAge;
+//  2. the binding is not suspended;
+//  3. a sample that Judge serves is lower. It was true when it was measured, and the bound says that the truth has gone up since:
+//     serving it lets HPAs scale up now and not only when the sample is too old. A higher sample is served as ever.
+func (p Policy) Bound(r Reading, served *Sample, now time.Time) *Sample {
+	bound := r.Floor
+	switch {
+	case p.Suspended || r.Failure == nil || r.Failure.Reason != Partial:
+		return nil
+	case bound == nil || bound.Whole != nil || bound.Age(now) > p.MaxAge:
+		return nil
+	case served != nil && served.Milli >= bound.Milli:
+		return nil
+	}
+	return bound
 }
 
 // explain turns a reading that may not be served into its failure, with the age of the last sample and the limit.

@@ -49,11 +49,11 @@ func (a *answer) of(object string) metric.Reading {
 func (a *answer) held(object string) metric.Reading {
 	found, ok := a.objects[object]
 	reading := a.reading
-	reading.Sample = found.Sample
+	reading.Sample, reading.Floor = found.Sample, nil
 	switch {
 	case reading.Failure != nil || reading.Attempted.IsZero():
 	case ok:
-		reading.Failure = found.Failure
+		reading.Failure, reading.Floor = found.Failure, found.Floor
 	default:
 		reading.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", object)
 	}
@@ -102,6 +102,7 @@ func (r *Registry) altered(a *answer, now time.Time, alter func()) (changed []ty
 	}
 	alter()
 	for i, e := range a.entries {
+		r.lift(e, now)
 		if is := r.outline(e, now); is != e.told || is != was[i] {
 			e.told = is
 			changed = append(changed, e.definition.Binding)

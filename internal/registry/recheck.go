@@ -75,6 +75,8 @@ func (e *entry) lasts(now time.Time) time.Time {
 	reading := e.answer.reading
 	if e.definition.Claim.Set() {
 		reading.Sample = e.answer.freshest
+	} else if bound, _, bounded := e.shown(now); bounded {
+		return e.definition.Policy.Expiry(bound)
 	}
 	return e.definition.Policy.Until(reading, now)
 }

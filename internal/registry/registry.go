@@ -41,6 +41,7 @@ type Registry struct {
 	paces       map[string]*pace
 	breakers    map[string]*breaker
 	routes      map[metric.API]*metric.Failure // nil is routed to us; what is missing is not known yet
+	autoscalers Autoscalers                    // nil: none are known
 	listeners   []func(types.NamespacedName)
 	connected   []func(string)
 	wake        chan struct{}
@@ -57,6 +58,8 @@ type entry struct {
 	definition query.Definition
 	answer     *answer // nil when the definition is refused
 	told       outline // what listeners were last told of
+	// lifted: a lower bound was served when the last answer came; see lift.
+	lifted bool
 	// said is what Standing last said; kept of sets.
 	said atomic.Pointer[outline]
 }
@@ -105,6 +108,7 @@ func (r *Registry) Put(d query.Definition) {
 	e, left := &entry{definition: d}, d.Claim
 	if d.Refused == nil {
 		r.join(e) // before the old one leaves: the answer goes with the last who asks
+		r.lift(e, r.clock.Now())
 	}
 	e.definition.Observed = nil // it has been remembered
 	old := r.entries[d.Binding]

@@ -25,7 +25,11 @@ func (r *Registry) Serve(claim metric.Claim, series labels.Selector) (object met
 	if e == nil {
 		return metric.Object{}, nil, nil, false
 	}
-	sample, failure = e.judge(claim.Object, series, r.clock.Now())
+	now := r.clock.Now()
+	sample, failure = e.judge(claim.Object, series, now)
+	if bound := e.bound(claim.Object, series, sample, now); bound != nil && r.exceeds(e, claim, bound) {
+		sample, failure = bound, nil
+	}
 	return e.object(claim.Object), sample, failure, true
 }
 
@@ -65,11 +69,8 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 	if refused := e.refused(); refused != nil {
 		return nil, refused
 	}
-	reading := e.answer.reading
-	if d.Claim.Set() {
-		reading = e.answer.of(object)
-	}
-	all := series == nil || series.Empty()
+	reading := e.reading(object)
+	all := whole(series)
 	if !all && reading.Sample != nil {
 		reading.Sample = reading.Sample.Latest() // what is picked may be newer than the whole
 	}
@@ -90,6 +91,17 @@ func (e *entry) judge(object string, series labels.Selector, now time.Time) (*me
 	reading.Sample = selected // the series that were picked may be older than the others
 	return d.Policy.Judge(reading, now)
 }
+
+// reading is what is known of one object.
+func (e *entry) reading(object string) metric.Reading {
+	if e.definition.Claim.Set() {
+		return e.answer.of(object)
+	}
+	return e.answer.reading
+}
+
+// whole tells whether a read is about all series together.
+func whole(series labels.Selector) bool { return series == nil || series.Empty() }
 
 // refused is why the entry cannot be asked; nil when it is.
 func (e *entry) refused() *metric.Failure {

@@ -22,6 +22,9 @@ type Standing struct {
 	// Sample is what an HPA compares with its target: the value, the mean of the pods of a set, the sum of the items of an
 	// external metric. Nil when nothing is served, and for sets of other kinds.
 	Sample *metric.Sample
+	// Bounded tells that Sample is a lower bound: the last answer was Partial, and every HPA that read it when it came scaled up on
+	// it. Of a set, lower bounds are left out, as they are of lists.
+	Bounded bool
 	// Matched is how many objects a set's selector matches and this binding serves, and Fresh how many of them have a value.
 	Matched, Fresh int
 	// Failure is why nothing is served; when something is, why the last attempt failed all the same, or what an object lacks.
@@ -74,10 +77,10 @@ func (r *Registry) standing(e *entry, now time.Time) Standing {
 		r.survey(e, now, &s)
 		return s
 	}
-	s.Sample, s.Failure = e.judge("", nil, now)
+	s.Sample, s.Failure, s.Bounded = e.shown(now)
 	if s.Served = s.Sample != nil; s.Served {
 		s.Failure = e.troubled()
-		s.Until = e.definition.Policy.Until(e.answer.reading, now)
+		s.Until = e.definition.Policy.Expiry(s.Sample)
 	}
 	return s
 }
@@ -195,7 +198,7 @@ func (r *Registry) outline(e *entry, now time.Time) outline {
 	if e.definition.Claim.Set() && e.refused() == nil {
 		return e.outlineOfSet(now)
 	}
-	if _, failure := e.judge("", nil, now); failure != nil {
+	if _, failure, _ := e.shown(now); failure != nil {
 		return outline{reason: failure.Reason}
 	}
 	return e.serving()

@@ -54,6 +54,7 @@ func TestTheOperatorMay(t *testing.T) {
 		{name: "ask who a caller is and what it may", verbs: "create", group: "authorization.k8s.io", resources: "subjectaccessreviews"},
 		{name: "keep the leases of its replicas", verbs: reads + " create update delete", group: "coordination.k8s.io", resources: "leases", namespace: namespace},
 		{name: "watch workloads", verbs: reads, group: "apps", resources: "deployments statefulsets daemonsets"},
+		{name: "watch autoscalers", verbs: reads, group: "autoscaling", resources: "horizontalpodautoscalers"},
 		{name: "ask what it may do itself", verbs: "create", group: "authorization.k8s.io", resources: "selfsubjectaccessreviews"},
 		{name: "read the front proxy's authority", verbs: reads, resources: "configmaps", namespace: "kube-system", object: "extension-apiserver-authentication"},
 	})
@@ -71,7 +72,6 @@ func TestTheOperatorMayNot(t *testing.T) {
 		{name: "remove its certificate", verbs: "patch delete", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
 		{name: "write bindings and connections", verbs: writes, group: group, resources: "sysdigmetricbindings sysdigconnections", namespace: "default"},
 		{name: "write bindings and connections next to it", verbs: writes, group: group, resources: "sysdigmetricbindings sysdigconnections", namespace: namespace},
-		{name: "read autoscalers", verbs: reads, group: "autoscaling", resources: "horizontalpodautoscalers", namespace: "default"},
 		{name: "write autoscalers", verbs: writes, group: "autoscaling", resources: "horizontalpodautoscalers horizontalpodautoscalers/status", namespace: "default"},
 		{name: "read replica sets", verbs: reads, group: "apps", resources: "replicasets", namespace: "default"},
 		{name: "read kinds that no administrator granted", verbs: reads, group: "example.com", resources: "queues"},
