@@ -15,7 +15,7 @@ type AnomalyLimits struct {
 	// Bindings and Share are how many bindings of a connection at least, and which part, 0 to 1, of those whose value was not 0.
 	Bindings int
 	Share    float64
-	// Hold is for how long at most they answer errors; then it is believed. 0 believes at once.
+	// Hold is for how long at most they answer errors; then it is believed, when Sysdig has said so all the time. 0 believes at once.
 	Hold time.Duration
 }
 
@@ -40,7 +40,8 @@ type breaker struct {
 	limits  AnomalyLimits
 	answers map[*answer]struct{}
 	fallen  map[*answer]*fall
-	since   time.Time // when too many had fallen; zero: they have not
+	// since is when too many had fallen, or when the last outage since then ended; zero: they have not.
+	since time.Time
 }
 
 // fall is an answer that has vanished or become 0.
@@ -112,11 +113,14 @@ func (a *answer) fell(o *query.Outcome) bool {
 // isZero tells whether an HPA would read 0. Series that make no value together are not nothing.
 func isZero(s *metric.Sample) bool { return s.Milli == 0 && s.Whole == nil }
 
-// settle decides about what was held back while a round was under way. It returns what is not believed, nil when that is nothing,
-// and the bindings whose standing has changed.
-func (r *Registry) settle(connection string, now time.Time) (*Anomaly, []types.NamespacedName) {
+// settle decides about what was held back while a round was under way, in which the connection was well or not. It returns what is
+// not believed, nil when that is nothing, and the bindings whose standing has changed.
+func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly, []types.NamespacedName) {
 	b := r.breakerOf(connection)
 	b.forget(now)
+	if !well && !b.since.IsZero() {
+		b.since = now // an outage does not confirm anything
+	}
 	if len(b.fallen) == 0 {
 		b.since = time.Time{}
 		return nil, nil

@@ -192,6 +192,26 @@ func TestAFallIsBelievedInTheEnd(t *testing.T) {
 	}
 }
 
+// TestAnOutageConfirmsNothing makes sure that the time begins anew after one.
+func TestAnOutageConfirmsNothing(t *testing.T) {
+	c := newTown(t, 20)
+	c.round(steady(7))
+	for range 8 {
+		c.round(steady(0))
+	}
+	c.health = metric.Failf(metric.Unavailable, "HTTP 500")
+	for range 16 {
+		c.round(steady(broken))
+	}
+	c.health = nil
+	for range 19 {
+		c.round(steady(0))
+		c.wantReads("[Implausible:20]")
+	}
+	c.round(steady(0))
+	c.wantReads("[0:20]")
+}
+
 func TestAValueThatIsBackIsServedAtOnce(t *testing.T) {
 	c := newTown(t, 40)
 	c.round(steady(7))

@@ -103,7 +103,7 @@ func (r *Registry) FileHealth(name string, health *metric.Failure) {
 		return
 	}
 	now := r.clock.Now()
-	anomaly, altered := r.settle(name, now)
+	anomaly, altered := r.settle(name, health == nil, now)
 	changed := c.Attempted.IsZero() || reasonOf(c.Health) != reasonOf(health) || (c.Anomaly == nil) != (anomaly == nil)
 	c.Health, c.Attempted, c.Anomaly = health, now, anomaly
 	r.connections[name] = c
