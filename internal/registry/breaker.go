@@ -34,8 +34,9 @@ const together = time.Minute
 // arrived. Those of two rounds are 10 seconds apart at least.
 const sameRound = time.Second
 
-// breaker keeps answers of a connection that vanish or become 0 from being believed too early. One that falls is held back until
-// the round ends, because others of the round may fall with it. All answers of a connection share one.
+// breaker keeps answers of a connection that vanish or become 0 from being believed too early. One that tells 0 or nothing is held
+// back until the round ends, because others of the round may fall with it, and while many have fallen none is believed. All
+// answers of a connection share one.
 type breaker struct {
 	limits  AnomalyLimits
 	answers map[*answer]struct{}
@@ -44,8 +45,10 @@ type breaker struct {
 	since time.Time
 }
 
-// fall is an answer that has vanished or become 0.
+// fall is an answer that has vanished or become 0, or that tells so again.
 type fall struct {
+	// again is set when that was believed before. It is no sign of a failure.
+	again bool
 	// at is when it was noticed, and asked the time that it was asked about.
 	at, asked time.Time
 	// held is what the last attempt told, as long as nobody has decided about it; nil when it is believed.
@@ -68,10 +71,10 @@ func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 	case a.rose(o):
 		a.stands = true
 		delete(b.fallen, a)
-	case a.stands && a.fell(o) && b.limits.Hold > 0:
+	case a.fell(o) && b.limits.Hold > 0:
 		f := b.fallen[a]
-		if f == nil {
-			f = &fall{at: now, asked: o.Reading.Asked}
+		if f == nil || f.again && a.stands {
+			f = &fall{again: !a.stands, at: now, asked: o.Reading.Asked}
 			b.fallen[a] = f
 		}
 		f.held = new(*o)
@@ -121,10 +124,6 @@ func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly
 	if !well && !b.since.IsZero() {
 		b.since = now // an outage does not confirm anything
 	}
-	if len(b.fallen) == 0 {
-		b.since = time.Time{}
-		return nil, nil
-	}
 	doubted := b.weigh(now)
 	var changed []types.NamespacedName
 	for a, f := range b.fallen {
@@ -136,9 +135,7 @@ func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly
 				a.doubt(f, doubted.failure(connection), now)
 				return
 			}
-			a.stands = false
-			a.merge(f.held, now)
-			f.held = nil
+			b.believe(a, f, now)
 		})...)
 	}
 	if doubted == nil && !b.since.IsZero() { // it was believed after all: that does not count against those that fall later
@@ -148,11 +145,27 @@ func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly
 	return doubted, changed
 }
 
+// believe takes in what an attempt told.
+func (b *breaker) believe(a *answer, f *fall, now time.Time) {
+	a.stands = false
+	a.merge(f.held, now)
+	if f.held = nil; f.again {
+		delete(b.fallen, a)
+	}
+}
+
 // forget drops falls that were believed so long ago that another one would not be together with them.
 func (b *breaker) forget(now time.Time) {
+	if !b.since.IsZero() {
+		return
+	}
 	for a, f := range b.fallen {
-		if f.held == nil && b.since.IsZero() && now.Sub(f.at) > a.question.Shape.Value().Window+together {
+		switch late := now.Sub(f.at) > a.question.Shape.Value().Window+together; {
+		case !late || a.stands:
+		case f.held == nil:
 			delete(b.fallen, a)
+		default:
+			f.again = true
 		}
 	}
 }
@@ -181,8 +194,10 @@ func (b *breaker) weigh(now time.Time) *Anomaly {
 
 // count is how many bindings have fallen.
 func (b *breaker) count() (bindings int) {
-	for a := range b.fallen {
-		bindings += len(a.entries)
+	for a, f := range b.fallen {
+		if !f.again {
+			bindings += len(a.entries)
+		}
 	}
 	return bindings
 }
@@ -192,7 +207,7 @@ func (b *breaker) count() (bindings int) {
 func (b *breaker) standing() (bindings int) {
 	var first time.Time
 	for _, f := range b.fallen {
-		if first.IsZero() || f.asked.Before(first) {
+		if !f.again && (first.IsZero() || f.asked.Before(first)) {
 			first = f.asked
 		}
 	}
@@ -207,21 +222,16 @@ func (b *breaker) standing() (bindings int) {
 // failure is what those who have fallen answer.
 func (n *Anomaly) failure(connection string) *metric.Failure {
 	return metric.Failf(metric.Implausible,
-		"the value vanished or became 0 together with those of %d of %d bindings of connection %s, which looks like a failure of the monitoring; if it stays so, it is believed from %s on",
+		"the value is 0 or missing, as are, at once, those of %d of %d bindings of connection %s, which looks like a failure of the monitoring; if it stays so, it is believed from %s on",
 		n.Fallen, n.Fallen+n.Standing, connection, n.Until.UTC().Format(time.TimeOnly))
 }
 
-// doubt does not believe a fall, also when it was believed before. The sample from before it is kept, and served as long as it is
-// fresh.
+// doubt does not believe a fall, also when it was believed in an earlier round. The sample from before it is kept, and served as long
+// as it is fresh.
 func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
-	a.stands = true
-	if a.reading.Sample != nil && isZero(a.reading.Sample) {
-		a.reading.Sample = nil
-	}
-	for name, found := range a.objects {
-		if found.Sample != nil && isZero(found.Sample) {
-			delete(a.objects, name)
-		}
+	if !f.again {
+		a.stands = true
+		a.unbelieve()
 	}
 	reading := a.reading
 	if f.held != nil {
@@ -230,6 +240,18 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 	}
 	reading.Sample, reading.Floor, reading.Failure = nil, nil, why
 	a.merge(&query.Outcome{Question: a.question, Reading: reading}, now)
+}
+
+// unbelieve forgets samples of 0.
+func (a *answer) unbelieve() {
+	if a.reading.Sample != nil && isZero(a.reading.Sample) {
+		a.reading.Sample = nil
+	}
+	for name, found := range a.objects {
+		if found.Sample != nil && isZero(found.Sample) {
+			delete(a.objects, name)
+		}
+	}
 }
 
 // remember lets a fall be noticed although nothing was answered yet since this process started: what the status shows was believed
