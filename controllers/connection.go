@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -93,7 +94,9 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
-		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
+		Heartbeat: query.Heartbeat{
+			Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c), Coverage: int(ptr.Deref(c.Spec.Coverage.Minimum, 0)),
+		},
 	}
 	endpoint := c.Spec.Endpoint
 	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)

@@ -109,7 +109,7 @@ func (p *Poller) failAll(r *round, failure *metric.Failure, attempt query.Attemp
 
 // sendAll sends the heartbeat and, when that is well, the requests.
 func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, res *result) {
-	heard, failure := p.listen(ctx, r, query.Windows(r.everything()), res)
+	heard, failure := p.listen(ctx, r, r.connection.Heartbeat.Needs(r.everything()), res)
 	if failure != nil || res.noRoom {
 		r.lane.free(r.asks...)
 	}
@@ -120,7 +120,7 @@ func (p *Poller) sendAll(ctx context.Context, r *round, attempt query.Attempt, r
 		p.failAll(r, failure, attempt)
 		return
 	}
-	attempt.At = heard.At
+	attempt.At, attempt.Heard = heard.At, heard
 	slow := func(a ask) bool { return a.slow }
 	quick := func(a ask) bool { return !a.slow }
 	var both sync.WaitGroup
@@ -154,8 +154,8 @@ func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan
 
 // listen asks for the heartbeat, unless the last one told about this time already. One request tells whether the rest of the
 // round is worth sending; when ingestion is behind, a second one looks at the windows that end where the points do.
-func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, res *result) (query.Heard, *metric.Failure) {
-	if r.hearing.tells(r.at, windows) {
+func (p *Poller) listen(ctx context.Context, r *round, needs query.Needs, res *result) (query.Heard, *metric.Failure) {
+	if r.hearing.tells(r.at, needs) {
 		return r.hearing.heard, nil
 	}
 	beat := r.connection.Heartbeat
@@ -165,13 +165,13 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 			res.noRoom = true
 			return query.Heard{}, nil
 		}
-		answer, err := p.send(ctx, r, beat.PromQL(windows), at)
+		answer, err := p.send(ctx, r, beat.PromQL(needs), at)
 		if err != nil {
 			failure := metric.AsFailure(err)
 			res.failed(failure)
 			return query.Heard{}, failure
 		}
-		heard, failure := beat.Read(answer, at)
+		heard, failure := beat.Read(answer, at, needs)
 		if failure != nil {
 			res.failed(failure)
 			return heard, failure
@@ -180,7 +180,7 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 			newest = heard.Newest
 		}
 		if !heard.At.Before(at) {
-			res.hearing = hearing{asked: r.at, windows: windows, heard: heard, age: p.clock.Since(newest)}
+			res.hearing = hearing{asked: r.at, needs: needs, heard: heard, age: p.clock.Since(newest)}
 			return heard, nil
 		}
 		at = heard.At
@@ -190,7 +190,7 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 // ask sends one request, unless an earlier one of the round was told to stop, and files its outcomes.
 func (p *Poller) ask(ctx context.Context, r *round, a ask, heard query.Heard, attempt query.Attempt, res *result) {
 	attempt.Received = p.clock.Now()
-	if gap := heard.Covers(a.request.Window()); gap != nil {
+	if gap := heard.Covers(&a.request); gap != nil {
 		p.board.File(a.request.Fail(gap, attempt))
 		res.done(ended{ask: a})
 		return
