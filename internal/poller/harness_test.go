@@ -134,7 +134,9 @@ func heartbeat() query.Heartbeat {
 	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection())}
 }
 
-func isHeartbeat(promQL string) bool { return strings.HasPrefix(promQL, heartbeat().PromQL(query.Needs{})) }
+func isHeartbeat(promQL string) bool {
+	return strings.HasPrefix(promQL, heartbeat().PromQL(query.Needs{}))
+}
 
 // questions are the requests that were no heartbeats.
 func (s *stage) questions() []sysdigtest.Request {
