@@ -131,7 +131,7 @@ func (s *stage) fillWith(name, workload, pod string, value func(time.Time) float
 
 // heartbeat is that of connection "default".
 func heartbeat() query.Heartbeat {
-	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection())}
+	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection()), Coverage: 80}
 }
 
 func isHeartbeat(promQL string) bool {
