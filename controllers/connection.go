@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -96,7 +97,9 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 		AnomalyLimits: registry.AnomalyLimits{
 			Bindings: int(c.Spec.MassAnomaly.Bindings), Share: float64(c.Spec.MassAnomaly.Percent) / 100, Hold: c.Spec.MassAnomaly.Hold.Duration,
 		},
-		Heartbeat: query.Heartbeat{Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c)},
+		Heartbeat: query.Heartbeat{
+			Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c), Coverage: int(ptr.Deref(c.Spec.Coverage.Minimum, 0)),
+		},
 	}
 	endpoint := c.Spec.Endpoint
 	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)

@@ -96,7 +96,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	for kind, fields := range map[string][]string{
 		"docs/sysdigconnection.md": {
 			"endpoint.region", "endpoint.url", "endpoint.prometheusPath", "endpoint.caBundle", "endpoint.headers", "clusterName",
-			"allClusters", "tokenSecretRef.name", "allowedNamespaces.from", "interval", "ingestionLag", "heartbeatMetric", "labelNames",
+			"allClusters", "tokenSecretRef.name", "allowedNamespaces.from", "interval", "ingestionLag", "heartbeatMetric", "coverage.minimum", "labelNames",
 		},
 		"docs/sysdigmetricbinding.md": {
 			"connectionRef.name", "target", "metricName", "source.metric", "source.promQL", "multiplier", "onNoData", "maxAge", "suspend",

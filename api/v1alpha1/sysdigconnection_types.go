@@ -55,6 +55,11 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_:]*$')",message="must be a PromQL metric name such as sysdig_container_up"
 	HeartbeatMetric string `json:"heartbeatMetric,omitempty"`
 
+	// Coverage says how many of a target's pods Sysdig's agents have to see.
+	// +optional
+	// +kubebuilder:default={}
+	Coverage Coverage `json:"coverage,omitzero"`
+
 	// Quota bounds what is asked of Sysdig.
 	// +optional
 	// +kubebuilder:default={}
@@ -109,6 +114,17 @@ type Endpoint struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Headers []Header `json:"headers,omitempty"`
+}
+
+// Coverage says how many of a target's pods Sysdig's agents have to see.
+type Coverage struct {
+	// Minimum is how many percent of the pods of a target that were ready for the whole window have to report heartbeatMetric in
+	// it. Below that the answer is Partial, an error, because what is missing would read as less load. Pods that are younger than
+	// the window are never missing. It holds for targets made of pods: workloads, Services, Pods. 0 switches it off.
+	// +optional
+	// +kubebuilder:default=80
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 100",message="must be a percentage between 1 and 100, or 0 to serve values whatever part of the pods the agents see"
+	Minimum *int32 `json:"minimum,omitempty"`
 }
 
 // Quota bounds what is asked of Sysdig.

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"internal/sysdig":   {"internal/metric"},
 	"internal/query":    {"api/v1alpha1", "internal/metric", "internal/sysdig"},
 	"internal/registry": {"internal/metric", "internal/query", "internal/sysdig"},
-	"internal/pods":     {},
+	"internal/pods":     {"internal/metric"},
 	"internal/objects":  {"internal/metric"},
 	"internal/hpas":     {"internal/metric"},
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // retention is how long a pod is remembered after it is gone: the longest window of a query plus the longest lag.
@@ -33,6 +35,9 @@ type span struct {
 type pod struct {
 	name   string
 	labels *labels.Set
+	owner  unique.Handle[metric.Workload]
+	// ready is since when the pod has been ready, in Unix seconds; 0 when it is not, or is about to end.
+	ready int64
 }
 
 // namespace holds the pods of one namespace.
@@ -91,10 +96,12 @@ func (x *Index) record(p *corev1.Pod, running bool) {
 		n = &namespace{history: map[string][]span{}}
 		x.namespaces[p.Namespace] = n
 	}
-	n.record(p, running, x.clock.Now())
+	n.remember(p, running, x.clock.Now())
+	n.keep(p, running)
 }
 
-func (n *namespace) record(p *corev1.Pod, running bool, now time.Time) {
+// remember brings history in step.
+func (n *namespace) remember(p *corev1.Pod, running bool, now time.Time) {
 	spans := n.history[p.Name]
 	if last := len(spans) - 1; last >= 0 && spans[last].until.IsZero() {
 		if running && maps.Equal(spans[last].labels, labels.Set(p.Labels)) {
@@ -106,17 +113,29 @@ func (n *namespace) record(p *corev1.Pod, running bool, now time.Time) {
 		spans = append(spans, span{labels: p.Labels})
 	}
 	n.history[p.Name] = spans
-	n.keep(p, running)
 }
 
-// keep brings present in step. Pods mostly come in the order of their names, so that most of them go to the end.
+// keep brings present in step. Pods mostly come in the order of their names, so that most of them go to the end. Most events
+// leave the labels of a pod alone.
 func (n *namespace) keep(p *corev1.Pod, running bool) {
 	i, found := n.find(p.Name)
-	if found {
+	if found && !running {
 		n.present = slices.Delete(n.present, i, i+1)
 	}
-	if running {
-		n.present = slices.Insert(n.present, i, pod{name: p.Name, labels: n.share(i, p.Labels)})
+	if !running {
+		return
+	}
+	is := pod{name: p.Name, owner: unique.Make(ownerOf(p)), ready: readySince(p)}
+	switch {
+	case !found:
+		is.labels = n.share(i, p.Labels)
+		n.present = slices.Insert(n.present, i, is)
+	case maps.Equal(*n.present[i].labels, labels.Set(p.Labels)):
+		is.name, is.labels = n.present[i].name, n.present[i].labels
+		n.present[i] = is
+	default:
+		is.labels = n.share(i, p.Labels)
+		n.present[i] = is
 	}
 }
 
@@ -208,6 +227,38 @@ func (x *Index) Selected(namespace, selector string, window time.Duration) []str
 	return names
 }
 
+// Ready lists the pods of a namespace that a label selector selects now, that have been ready since a time or longer, and that
+// are not about to end: by the workload that owns them, and in order. A selector that cannot be parsed selects nothing.
+func (x *Index) Ready(namespace, selector string, since time.Time) map[metric.Workload][]string {
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return nil
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := x.namespaces[namespace]
+	if n == nil {
+		return nil
+	}
+	ready := map[metric.Workload][]string{}
+	var last *labels.Set
+	var wanted bool
+	for i := range n.present {
+		p := &n.present[i]
+		if p.ready == 0 || p.ready > since.Unix() {
+			continue
+		}
+		if p.labels != last {
+			last, wanted = p.labels, parsed.Matches(*p.labels)
+		}
+		if wanted {
+			owner := p.owner.Value()
+			ready[owner] = append(ready[owner], p.name)
+		}
+	}
+	return ready
+}
+
 // sweep forgets in all namespaces, most of which nobody asks about.
 func (x *Index) sweep() {
 	if now := x.clock.Now(); now.Sub(x.swept) >= sweepEvery {
@@ -235,19 +286,4 @@ func (x *Index) forget(namespace string, now time.Time) {
 	if len(n.history) == 0 {
 		delete(x.namespaces, namespace)
 	}
-}
-
-// Strip keeps of a pod what the operator looks at: name, labels and phase. It is the transform of the Pod informer, so that a
-// large cluster's pods stay small in memory.
-func Strip(object any) (any, error) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return object, nil
-	}
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
-		},
-		Status: corev1.PodStatus{Phase: pod.Status.Phase},
-	}, nil
 }

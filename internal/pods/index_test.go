@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
 )
@@ -211,7 +212,8 @@ func TestEventsAndQuestionsAtTheSameTime(t *testing.T) {
 
 func TestStrip(t *testing.T) {
 	since, start := metav1.NewTime(noon), metav1.NewTime(noon.Add(-time.Hour))
-	full := pod("a", "web", func(p *corev1.Pod) {
+	full := pod("a", "web", ownedBy("apps/v1", "StatefulSet", "web"), ends, func(p *corev1.Pod) {
+		p.OwnerReferences[0].UID, p.OwnerReferences[0].BlockOwnerDeletion = "owner", ptr.To(true)
 		p.UID, p.ResourceVersion = "uid", "7"
 		p.Annotations, p.ManagedFields = map[string]string{"a": "b"}, []metav1.ManagedFieldsEntry{{Manager: "m"}}
 		p.Spec.Containers = []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "SECRET", Value: "s"}}}}
@@ -222,8 +224,14 @@ func TestStrip(t *testing.T) {
 		}
 	})
 	want := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"app": "web"}},
-		Status:     corev1.PodStatus{Phase: corev1.PodRunning},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "a", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"app": "web"}, DeletionTimestamp: full.DeletionTimestamp,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", Controller: ptr.To(true)}},
+		},
+		Status: corev1.PodStatus{
+			Phase:      corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: since}},
+		},
 	}
 	got, err := pods.Strip(full)
 	if err != nil || !reflect.DeepEqual(got, want) {

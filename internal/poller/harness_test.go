@@ -138,10 +138,12 @@ func (s *stage) fillWith(name, workload, pod string, value func(time.Time) float
 
 // heartbeat is that of connection "default".
 func heartbeat() query.Heartbeat {
-	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection())}
+	return query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(connection()), Coverage: 80}
 }
 
-func isHeartbeat(promQL string) bool { return strings.HasPrefix(promQL, heartbeat().PromQL(nil)) }
+func isHeartbeat(promQL string) bool {
+	return strings.HasPrefix(promQL, heartbeat().PromQL(query.Needs{}))
+}
 
 // questions are the requests that were no heartbeats.
 func (s *stage) questions() []sysdigtest.Request {

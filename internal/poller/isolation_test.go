@@ -118,6 +118,9 @@ func TestAShapeThatKeepsFailingIsHalvedUntilTheOthersAreServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
 			s.connectWithin(60)
+			c, _ := s.registry.Connection("default")
+			c.Heartbeat.Coverage = 0 // a heartbeat that names the namespace would fail too
+			s.registry.PutConnection(c)
 			s.load("steady", 1, perPod) // another shape that does well
 			steady := s.bind("steady")
 			var others []query.Definition

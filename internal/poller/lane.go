@@ -69,9 +69,9 @@ func (l *lane) learn(r *round) {
 
 // hearing is what the last heartbeat told, and what it was asked.
 type hearing struct {
-	asked   time.Time
-	windows []time.Duration
-	heard   query.Heard
+	asked time.Time
+	needs query.Needs
+	heard query.Heard
 	// age is how old the newest point was.
 	age time.Duration
 }
@@ -350,9 +350,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// tells tells whether a heartbeat was heard about a time, with all these windows.
-func (h hearing) tells(about time.Time, windows []time.Duration) bool {
-	return h.asked.Equal(about) && !slices.ContainsFunc(windows, func(w time.Duration) bool { return !slices.Contains(h.windows, w) })
+// tells tells whether a heartbeat was heard about a time, with all that is needed.
+func (h hearing) tells(about time.Time, needs query.Needs) bool {
+	return h.asked.Equal(about) && needs.Within(h.needs)
 }
 
 // delay measures how old the newest point is when ingestion is behind what the connection expects.

@@ -123,7 +123,7 @@ func (p *Poller) failAll(r *round, failure *metric.Failure) {
 
 // sendAll sends the heartbeat and, when that is well, the requests.
 func (p *Poller) sendAll(ctx context.Context, r *round, res *result) {
-	heard, failure := p.listen(ctx, r, query.Windows(r.everything()), res)
+	heard, failure := p.listen(ctx, r, r.connection.Heartbeat.Needs(r.everything()), res)
 	if failure != nil || res.noRoom {
 		r.lane.free(r.asks...)
 	}
@@ -135,6 +135,7 @@ func (p *Poller) sendAll(ctx context.Context, r *round, res *result) {
 		return
 	}
 	attempt := r.attempt(heard.At, r.began)
+	attempt.Heard = heard
 	slow := func(a ask) bool { return a.slow }
 	quick := func(a ask) bool { return !a.slow }
 	var both sync.WaitGroup
@@ -168,14 +169,14 @@ func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan
 
 // listen asks for the heartbeat, unless the last one told about this time already. One request tells whether the rest of the
 // round is worth sending; when ingestion is behind, a second one looks at the windows that end where the points do.
-func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, res *result) (query.Heard, *metric.Failure) {
-	if r.hearing.tells(r.at, windows) {
+func (p *Poller) listen(ctx context.Context, r *round, needs query.Needs, res *result) (query.Heard, *metric.Failure) {
+	if r.hearing.tells(r.at, needs) {
 		return r.hearing.heard, nil
 	}
-	b := p.clocked(ctx, r, windows)
+	b := p.clocked(ctx, r, needs)
 	newest := b.heard.Newest // the second question does not look as far
 	for b.well() && b.heard.At.Before(b.at) {
-		b = p.beat(ctx, r, windows, b.heard.At)
+		b = p.beat(ctx, r, needs, b.heard.At)
 	}
 	switch {
 	case b.noRoom:
@@ -184,7 +185,7 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 		res.failed(b.failure)
 	default:
 		age := p.clock.Now().Add(r.skew.ahead).Sub(newest)
-		res.hearing = hearing{asked: r.at, windows: windows, heard: b.heard, age: age}
+		res.hearing = hearing{asked: r.at, needs: needs, heard: b.heard, age: age}
 	}
 	return b.heard, b.failure
 }
@@ -192,8 +193,8 @@ func (p *Poller) listen(ctx context.Context, r *round, windows []time.Duration, 
 // clocked asks for the heartbeat and looks at Sysdig's clock. When the answer shows another skew than the round goes by, it is
 // asked again at the time that follows from it. If that answer shows the same, the round and all after it go by it; otherwise one
 // of the two is wrong, and nothing changes.
-func (p *Poller) clocked(ctx context.Context, r *round, windows []time.Duration) beat {
-	first, was := p.beat(ctx, r, windows, r.at), r.skew
+func (p *Poller) clocked(ctx context.Context, r *round, needs query.Needs) beat {
+	first, was := p.beat(ctx, r, needs, r.at), r.skew
 	switch {
 	case !first.dated:
 		return first
@@ -205,7 +206,7 @@ func (p *Poller) clocked(ctx context.Context, r *round, windows []time.Duration)
 		return first
 	}
 	r.follow(skew{ahead: corrected(first.offset.middle()), known: true}, p.clock.Now())
-	second := p.beat(ctx, r, windows, r.at)
+	second := p.beat(ctx, r, needs, r.at)
 	if !second.dated {
 		return second
 	}
@@ -239,19 +240,19 @@ func (b beat) well() bool { return b.failure == nil && !b.noRoom }
 func (b beat) refuted() bool { return b.well() && b.heard.Newest.After(b.date.Add(outOfStep)) }
 
 // beat asks for the heartbeat at a time.
-func (p *Poller) beat(ctx context.Context, r *round, windows []time.Duration, at time.Time) beat {
+func (p *Poller) beat(ctx context.Context, r *round, needs query.Needs, at time.Time) beat {
 	b := beat{at: at}
 	sent := p.clock.Now()
 	if !r.lane.budget.take(sent) {
 		b.noRoom = true
 		return b
 	}
-	answer, err := p.send(ctx, r, r.connection.Heartbeat.PromQL(windows), at)
+	answer, err := p.send(ctx, r, r.connection.Heartbeat.PromQL(needs), at)
 	received := p.clock.Now()
 	if err != nil {
 		b.failure = metric.AsFailure(err)
 	} else {
-		b.heard, b.failure = r.connection.Heartbeat.Read(answer, at)
+		b.heard, b.failure = r.connection.Heartbeat.Read(answer, at, needs)
 	}
 	if err == nil || b.failure.Reason == metric.Rejected { // perhaps for asking about the future; others may come from anybody on the way
 		b.date = answer.Date
@@ -263,7 +264,7 @@ func (p *Poller) beat(ctx context.Context, r *round, windows []time.Duration, at
 // ask sends one request, unless an earlier one of the round was told to stop, and files its outcomes.
 func (p *Poller) ask(ctx context.Context, r *round, a ask, heard query.Heard, attempt query.Attempt, res *result) {
 	attempt.Received = p.clock.Now()
-	if gap := heard.Covers(a.request.Window()); gap != nil {
+	if gap := heard.Covers(&a.request); gap != nil {
 		p.board.File(a.request.Fail(gap, attempt))
 		res.done(ended{ask: a})
 		return

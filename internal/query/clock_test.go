@@ -57,6 +57,8 @@ func (l *lookedBack) Selected(_, _ string, window time.Duration) []string {
 
 func (l *lookedBack) Services(string, string) map[string]string { return nil }
 
+func (l *lookedBack) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
+
 // TestAnAgeSurvivesThatOurClockIsSet looks for the monotonic reading, which Go computes ages with.
 func TestAnAgeSurvivesThatOurClockIsSet(t *testing.T) {
 	d := query.Compile(binding(external), connection(), query.Target{})

@@ -241,7 +241,7 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 		}
 		shape.Grain, shape.Group, view.ByService, view.Selector = ByPod, "", true, selector
 	case t.APIVersion == "v1" && t.Kind == "Pod":
-		shape.Grain, shape.Group, view.Pod = ByPod, "", t.Name
+		shape.Grain, shape.Group, view.Pod, view.Selector = ByPod, "", t.Name, selector
 	case where && t.Selector == nil:
 		shape.Grain = ByNamespace
 	case t.Selector != nil:

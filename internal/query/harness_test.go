@@ -205,10 +205,19 @@ func newSysdig(t testing.TB) *sysdigStage {
 type cluster struct {
 	selected func(namespace, selector string, window time.Duration) []string
 	services func(namespace, selector string) map[string]string
+	// ready are the pods that should be seen; nil when there are none.
+	ready func(namespace, selector string, since time.Time) map[metric.Workload][]string
 }
 
 func (c cluster) Selected(namespace, selector string, window time.Duration) []string {
 	return c.selected(namespace, selector, window)
+}
+
+func (c cluster) Ready(namespace, selector string, since time.Time) map[metric.Workload][]string {
+	if c.ready == nil {
+		return nil
+	}
+	return c.ready(namespace, selector, since)
 }
 
 func (c cluster) Services(namespace, selector string) map[string]string {

@@ -53,8 +53,16 @@ type Request struct {
 	Questions []Question
 }
 
-// Window is the stretch of time that values summarize; zero for raw PromQL.
-func (r *Request) Window() time.Duration { return r.Shape.Value().Window }
+// maxWindow is the longest of typed sources.
+const maxWindow = time.Hour
+
+// Window is the stretch of time that has to be covered by points; zero for raw PromQL without ranges. Ranges of raw PromQL are
+// as anybody likes: of longer ones the last hour has to do, and they count in steps, so that all connections together have few
+// different windows.
+func (r *Request) Window() time.Duration {
+	window := min(r.Shape.Value().Window, maxWindow)
+	return (window + gridStep - 1).Truncate(gridStep)
+}
 
 // Divisible tells whether the request can be halved: it asks about more than one namespace.
 func (r *Request) Divisible() bool {

@@ -144,7 +144,7 @@ func (tr trial) outcomes(requests []query.Request, wrong mutant) map[query.Quest
 		if wrong.answer != nil {
 			answer = wrong.answer(answer)
 		}
-		for _, o := range r.Read(answer, attempt, tr.cluster()) {
+		for _, o := range r.Read(answer, tr.heard(r, requests), tr.cluster()) {
 			outcomes[o.Question] = append(outcomes[o.Question], answered{o, r, incomplete, tr.trouble != "" && !incomplete})
 		}
 	}
@@ -179,14 +179,21 @@ func differ(one, two query.Outcome) string {
 			return fmt.Sprintf("%s: %s", name, why)
 		}
 	}
-	return differFound(query.Found{Sample: one.Reading.Sample, Failure: one.Reading.Failure}, query.Found{Sample: two.Reading.Sample, Failure: two.Reading.Failure})
+	return differFound(found(one.Reading), found(two.Reading))
 }
 
 func differFound(one, two query.Found) string {
-	a, b := one.Sample, two.Sample
-	switch {
-	case reason(one.Failure) != reason(two.Failure):
+	if reason(one.Failure) != reason(two.Failure) {
 		return "the reasons differ"
+	}
+	if why := differSample(one.Floor, two.Floor); why != "" {
+		return "of the floors, " + why
+	}
+	return differSample(one.Sample, two.Sample)
+}
+
+func differSample(a, b *metric.Sample) string {
+	switch {
 	case (a == nil) != (b == nil):
 		return "the samples differ"
 	case a == nil:
@@ -358,7 +365,7 @@ type tally struct {
 func least() map[string]int {
 	return map[string]int{
 		"set over the wire": 300, "question": 10_000, "merged": 8_000, "halved": 1_000, "halved twice or more": 300,
-		"value": 3_000, "NoData": 1_000, "Stale": 100, "Implausible": 300, "Rejected": 100, "Truncated": 300,
+		"value": 3_000, "NoData": 1_000, "Partial": 300, "floor": 100, "Stale": 100, "Implausible": 300, "Rejected": 100, "Truncated": 300,
 		"several series in a row": 100, "set with objects": 500, "set without objects": 100, "external items": 100, "dimensions": 300, "raw": 1_000,
 		"Truncated together, a value alone": 100, "Truncated by a cap": 80, "a value beside trouble": 100,
 	}
@@ -386,10 +393,11 @@ func (c *tally) note(together, alone answered) {
 	when("raw", together.request.Shape.Value().Grain == query.Raw)
 	when("set with objects", len(alone.Objects) > 0)
 	when("set without objects", alone.Objects != nil && len(alone.Objects) == 0)
-	found := append(slices.Collect(maps.Values(alone.Objects)), query.Found{Sample: alone.Reading.Sample, Failure: alone.Reading.Failure})
+	all := append(slices.Collect(maps.Values(alone.Objects)), found(alone.Reading))
 	value := false
-	for _, one := range found {
+	for _, one := range all {
 		when(string(reason(one.Failure)), one.Failure != nil)
+		when("floor", one.Floor != nil)
 		when("several series in a row", one.Failure != nil && strings.Contains(one.Failure.Message, "where one is needed"))
 		if one.Sample == nil {
 			continue

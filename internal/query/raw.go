@@ -56,6 +56,7 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	if scope.Cluster != "" {
 		c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Cluster, scope.Cluster))
 	}
+	reach := longestRange(expr) // before rewrite adds ranges of its own
 	expr = c.rewrite(expr)
 	switch {
 	case c.failure != nil:
@@ -65,7 +66,7 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	case len(c.selectors) > maxSelectors:
 		return Shape{}, View{}, rejectQuery("it has %d different selectors, at most %d are allowed", len(c.selectors), maxSelectors)
 	}
-	shape := Shape{Scope: scope, Grain: Raw, Selectors: len(c.selectors), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
+	shape := Shape{Scope: scope, Grain: Raw, Window: reach, Selectors: len(c.selectors), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
 	view := View{Namespace: b.Namespace}
 	var failure *metric.Failure
 	taken := confined(scope.Labels)
@@ -86,6 +87,26 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 		view.Object = target.Name
 	}
 	return shape, view, nil
+}
+
+// longestRange is how far back an expression looks beyond its instant selectors: the longest of its ranges, with those of the
+// subqueries around it.
+func longestRange(expr parser.Expr) time.Duration {
+	var longest time.Duration
+	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
+		var reach time.Duration
+		for _, n := range append(slices.Clone(path), node) {
+			switch n := n.(type) {
+			case *parser.MatrixSelector:
+				reach += n.Range
+			case *parser.SubqueryExpr:
+				reach += n.Range
+			}
+		}
+		longest = max(longest, reach)
+		return nil
+	})
+	return longest
 }
 
 // checkObjectLabel refuses a label where there is no object, and none where there are many.

@@ -17,6 +17,9 @@ type Cluster interface {
 	Selected(namespace, selector string, window time.Duration) []string
 	// Services lists the Services of a namespace whose labels match a selector, and the selector that each has for its pods.
 	Services(namespace, selector string) map[string]string
+	// Ready lists the pods of a namespace that a label selector selects now, that have been ready since a time or longer, and that
+	// are not about to end, by the workload that owns them.
+	Ready(namespace, selector string, since time.Time) map[metric.Workload][]string
 }
 
 // Attempt is when a request was asked and about what time.
@@ -27,6 +30,8 @@ type Attempt struct {
 	Received time.Time
 	// Skew is how far Sysdig's clock is ahead of ours.
 	Skew time.Duration
+	// Heard is what the heartbeat told. Without it no pod is missing.
+	Heard Heard
 }
 
 // ours is a time of Sysdig's by our clock. It is reckoned from Received and so keeps its monotonic reading, with which an age
@@ -57,9 +62,10 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 		return r.Fail(failure, attempt)
 	}
 	t := tabulate(r.Shape.Value(), answer.Series)
+	covered := attempt.coverageOf(t.shape, cluster)
 	outcomes := make([]Outcome, len(r.Questions))
 	for i, q := range r.Questions {
-		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster}.outcome()
+		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster, coverage: covered}.outcome()
 	}
 	return outcomes
 }
@@ -73,13 +79,13 @@ func (r Request) Fail(failure *metric.Failure, attempt Attempt) []Outcome {
 func Fail(questions []Question, failure *metric.Failure, attempt Attempt) []Outcome {
 	outcomes := make([]Outcome, len(questions))
 	for i, q := range questions {
-		outcomes[i] = Outcome{Question: q, Reading: attempt.reading(nil, failure)}
+		outcomes[i] = Outcome{Question: q, Reading: attempt.reading(Found{Failure: failure})}
 	}
 	return outcomes
 }
 
-func (a Attempt) reading(sample *metric.Sample, failure *metric.Failure) metric.Reading {
-	return metric.Reading{Sample: sample, Failure: failure, Asked: a.ours(a.At), Attempted: a.Received}
+func (a Attempt) reading(of Found) metric.Reading {
+	return metric.Reading{Sample: of.Sample, Failure: of.Failure, Floor: of.Floor, Asked: a.ours(a.At), Attempted: a.Received}
 }
 
 // reader answers one question from a table.
@@ -88,13 +94,18 @@ type reader struct {
 	question Question
 	attempt  Attempt
 	cluster  Cluster
+	coverage *coverage
 }
 
 func (r reader) outcome() Outcome {
 	view := r.question.View
 	if !view.All {
-		sample, failure := r.one(view)
-		return Outcome{Question: r.question, Reading: r.attempt.reading(sample, failure)}
+		return Outcome{Question: r.question, Reading: r.attempt.reading(r.one(view))}
+	}
+	if r.question.ofPods() { // an HPA takes a few that are silent for careful, and many for less load
+		if partial := r.coverage.partial(r.coverage.object(view)); partial != nil {
+			return Outcome{Question: r.question, Reading: r.attempt.reading(Found{Failure: partial})}
+		}
 	}
 	objects := map[string]Found{}
 	if view.ByService {
@@ -103,9 +114,14 @@ func (r reader) outcome() Outcome {
 		r.each(objects)
 	}
 	if len(objects) == 0 && r.unlabelled() {
-		return Outcome{Question: r.question, Reading: r.attempt.reading(nil, r.dropped())}
+		return Outcome{Question: r.question, Reading: r.attempt.reading(Found{Failure: r.dropped()})}
 	}
-	return Outcome{Question: r.question, Reading: r.attempt.reading(nil, nil), Objects: objects}
+	return Outcome{Question: r.question, Reading: r.attempt.reading(Found{}), Objects: objects}
+}
+
+// ofPods tells whether the question is about each of several pods.
+func (q Question) ofPods() bool {
+	return q.View.All && !q.View.ByService && q.Shape.Value().Grain == ByPod
 }
 
 // services finds the value of every Service that is asked about, also that there is none: which Services those are is known
@@ -119,30 +135,56 @@ func (r reader) services(objects map[string]Found) {
 		}
 		one := view
 		one.Selector = selector
-		sample, failure := r.one(one)
-		objects[name] = Found{Sample: sample, Failure: failure}
+		objects[name] = r.one(one)
 	}
 }
 
-// each finds the value of every object of the namespace that has rows. Series that lack the label describe nobody.
+// each finds the value of every object of the namespace that has rows, and why there is none of those that agents do not see.
+// Series that lack the label describe nobody.
 func (r reader) each(objects map[string]Found) {
+	tallies := r.coverage.objects(r.question.View.Namespace)
 	for _, key := range r.table.objects[r.question.View.Namespace] {
-		name := cmp.Or(key.workload, key.pod, key.object)
-		if name == "" || key.workloadType != r.question.View.WorkloadType {
+		if name := r.name(key); name != "" {
+			objects[name] = r.found(r.table.rows[key], tallies[key])
+		}
+	}
+	for key, of := range tallies {
+		name := r.name(key)
+		if _, has := objects[name]; has || name == "" {
 			continue
 		}
-		sample, failure := r.sample(r.table.rows[key])
-		objects[name] = Found{Sample: sample, Failure: failure}
+		if partial := r.coverage.partial(of); partial != nil {
+			objects[name] = Found{Failure: partial}
+		}
 	}
+}
+
+// name is that of an object, empty when the question is not about it.
+func (r reader) name(key rowKey) string {
+	if key.workloadType != r.question.View.WorkloadType {
+		return ""
+	}
+	return cmp.Or(key.workload, key.pod, key.object)
 }
 
 // one finds the value of the one object of a view.
-func (r reader) one(v View) (*metric.Sample, *metric.Failure) {
+func (r reader) one(v View) Found {
 	rows := r.rows(v)
 	if len(rows) == 0 && r.unlabelled() {
-		return nil, r.dropped()
+		return Found{Failure: r.dropped()}
 	}
-	return r.sample(rows)
+	return r.found(rows, r.coverage.object(v))
+}
+
+// found finds the value of an object from its rows. When agents do not see enough of its pods, rows that are missing or have
+// stopped say nothing about it, and a number is too low or of others.
+func (r reader) found(rows []*row, of tally) Found {
+	sample, failure := r.sample(rows)
+	partial := r.coverage.partial(of)
+	if partial == nil || failure != nil && failure.Reason != metric.NoData && failure.Reason != metric.Stale {
+		return Found{Sample: sample, Failure: failure}
+	}
+	return Found{Failure: partial, Floor: r.floor(rows, of)}
 }
 
 // unlabelled tells whether a raw query has lost the label that tells the objects apart: then what is there must not look

@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -31,12 +33,13 @@ type town struct {
 	warned func(namespace string)
 	// answers are those that were given since trouble was last changed.
 	answers map[string]sysdig.Answer
+	beats   map[string]sysdig.Answer
 	pods    map[string][]string
 }
 
 // newTown fills a town. Over the wire it answers by HTTP, and otherwise from the engine behind that.
 func newTown(t *testing.T, seed uint64, engine *promql.Engine, overTheWire bool) *town {
-	w := &town{dice: rand.New(rand.NewPCG(seed, 11)), answers: map[string]sysdig.Answer{}, pods: map[string][]string{}}
+	w := &town{dice: rand.New(rand.NewPCG(seed, 11)), answers: map[string]sysdig.Answer{}, beats: map[string]sysdig.Answer{}, pods: map[string][]string{}}
 	store := sysdigtest.NewStore(clocktesting.NewFakeClock(noon))
 	w.send = func(promQL string) sysdig.Answer { return evaluate(t, engine, store, promQL) }
 	if overTheWire {
@@ -147,6 +150,11 @@ func (w *town) settle(store *sysdigtest.Store, namespace string) {
 		for i := range 1 + w.dice.IntN(3) {
 			pod := fmt.Sprintf("%s-%s-%d", name, kind, i)
 			w.pods[namespace] = append(w.pods[namespace], pod)
+			if !blind(namespace, pod) {
+				sysdigtest.Fill(store, map[string]string{
+					"__name__": sysdigtest.MetricUp, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: namespace, sysdigtest.LabelPod: pod,
+				}, noon.Add(-12*time.Minute), noon, func(time.Time) float64 { return 1 })
+			}
 			if w.dice.IntN(6) == 0 {
 				continue // it is silent
 			}
@@ -217,12 +225,50 @@ func (w *town) cluster() cluster {
 				return !strings.HasPrefix(pod, strings.TrimPrefix(selector, "app="))
 			})
 		},
+		ready: func(namespace, selector string, _ time.Time) map[metric.Workload][]string {
+			ready := map[metric.Workload][]string{}
+			for _, pod := range w.pods[namespace] {
+				if strings.HasPrefix(pod, strings.TrimPrefix(selector, "app=")) {
+					parts := strings.Split(pod, "-")
+					owner := metric.Workload{Type: parts[1], Name: parts[0]}
+					ready[owner] = append(ready[owner], pod)
+				}
+			}
+			return ready
+		},
 		services: func(namespace, selector string) map[string]string {
 			all := map[string]string{"front": "app=web", "all": "app=", "gone": "app=gone", "headless": "", "of-" + namespace: "app=api"}
 			maps.DeleteFunc(all, func(name, _ string) bool { return selector == "tier=few" && name != "front" && name != "headless" })
 			return all
 		},
 	}
+}
+
+// blind tells whether agents do not see a pod.
+func blind(namespace, pod string) bool {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(namespace + "/" + pod)) // it never fails
+	return hash.Sum32()%6 == 0
+}
+
+// heard is an attempt with what the heartbeat of a request tells, when it is asked for those of its scope together. Over the
+// wire none is asked.
+func (w *town) heard(r query.Request, requests []query.Request) query.Attempt {
+	if w.warned != nil {
+		return attempt
+	}
+	scope := r.Shape.Value().Scope
+	beat := query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: scope, Coverage: 80}
+	needs := beat.Needs(slices.DeleteFunc(slices.Clone(requests), func(other query.Request) bool { return other.Shape.Value().Scope != scope }))
+	promQL := beat.PromQL(needs)
+	answer, known := w.beats[promQL]
+	if !known {
+		answer = w.send(promQL)
+		w.beats[promQL] = answer
+	}
+	with := attempt
+	with.Heard, _ = beat.Read(answer, attempt.At, needs)
+	return with
 }
 
 // connection is one of two of a cluster, one of another, one of all, or one with a label of its own.

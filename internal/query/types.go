@@ -56,13 +56,15 @@ type Shape struct {
 	Scope Scope
 	Grain Grain
 
+	// Window is the stretch of time that values summarize: of raw PromQL its longest range, zero when it has none.
+	Window time.Duration
+
 	// Of typed sources.
 	Metric     string
 	Time       v1alpha1.TimeAggregation
 	Cumulative bool
 	Group      metric.Aggregation // empty when the rows are of pods and reduced by the view
-	Window     time.Duration
-	Where      string // canonical PromQL matchers, each with a leading comma
+	Where      string             // canonical PromQL matchers, each with a leading comma
 
 	// Of raw PromQL, which is shared only within one namespace.
 	PromQL      string // confined, and completed by a time vector for each of its selectors
@@ -105,7 +107,7 @@ type View struct {
 	// Pod picks one row by pod.
 	Pod string
 	// ByService picks rows by pod: those of the pods that a Service selects now or selected within the window. Selector is
-	// that of the Service; with All it is a selector of Services.
+	// that of the Service; with All it is a selector of Services, or of pods when they are the objects.
 	ByService bool
 	Selector  string
 	// Object is the value of the object label of raw PromQL.

@@ -32,6 +32,9 @@ func newShop(t testing.TB) *shop {
 // Selected implements query.Cluster.
 func (s *shop) Selected(_, selector string, _ time.Duration) []string { return []string{selector} }
 
+// Ready implements query.Cluster: no pod is missed.
+func (s *shop) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
+
 // Services implements query.Cluster.
 func (s *shop) Services(namespace, selector string) map[string]string {
 	found := map[string]string{}

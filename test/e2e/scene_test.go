@@ -208,9 +208,18 @@ func (c *scene) deploy(name string, replicas int32, rps float64) *workload {
 	return c.attach(name, int(replicas), rps)
 }
 
-// deployIdle makes a Deployment and a Service of the same name.
+// deployIdle makes a Deployment and a Service of the same name, whose pods agents see.
 func (c *scene) deployIdle(name string, replicas int32) {
 	c.t.Helper()
+	c.load.AddSource(func() []sysdigtest.Point {
+		var points []sysdigtest.Point
+		for _, pod := range c.readyPods(name) {
+			points = append(points, sysdigtest.Point{Value: 1, Labels: map[string]string{
+				"__name__": sysdigtest.MetricUp, sysdigtest.LabelCluster: "e2e", sysdigtest.LabelNamespace: c.namespace, sysdigtest.LabelPod: pod,
+			}})
+		}
+		return points
+	})
 	selector := map[string]string{"app": name}
 	c.create(&appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name},

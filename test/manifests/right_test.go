@@ -153,6 +153,7 @@ allowedNamespaces: {from: All}
 interval: 30s
 ingestionLag: 30s
 heartbeatMetric: sysdig_container_up
+coverage: {minimum: 80}
 quota: {requestsPerMinute: 60, queriesPerNamespace: 20}
 massAnomaly: {bindings: 10, percent: 50, hold: 10m}
 labelNames:

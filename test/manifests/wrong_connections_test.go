@@ -128,6 +128,18 @@ var wrongConnections = []wrong{
 		"spec.heartbeatMetric", "must be a PromQL metric name such as sysdig_container_up",
 	},
 	{
+		"more pods than there are", `{coverage: {minimum: 120}}`,
+		"spec.coverage.minimum", "must be a percentage between 1 and 100, or 0 to serve values whatever part of the pods the agents see",
+	},
+	{
+		"fewer pods than none", `{coverage: {minimum: -1}}`,
+		"spec.coverage.minimum", "must be a percentage between 1 and 100",
+	},
+	{
+		"a part of pods as a string", `{coverage: {minimum: 80%}}`,
+		"spec.coverage.minimum", "must be of type integer",
+	},
+	{
 		"a lag of an hour", `{ingestionLag: 1h}`,
 		"spec.ingestionLag", "must be between 0s and 5m",
 	},

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -92,6 +93,9 @@ func (pods) Selected(_, selector string, _ time.Duration) []string {
 	app := strings.TrimPrefix(selector, "app=")
 	return []string{podName(app, 0), podName(app, 1)}
 }
+
+// Ready implements query.Cluster: no pod is missed.
+func (pods) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
 
 // Services implements query.Cluster.
 func (pods) Services(string, string) map[string]string { return nil }

@@ -31,6 +31,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/app"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/provider"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
@@ -184,6 +185,9 @@ func (p pods) Selected(namespace, selector string, _ time.Duration) []string {
 	}
 	return names
 }
+
+// Ready implements query.Cluster: no pod is missed.
+func (pods) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
 
 // Services implements query.Cluster: the binding is about one Service.
 func (pods) Services(string, string) map[string]string { return nil }

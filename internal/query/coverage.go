@@ -1,0 +1,150 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
+
+// maxNamedPods is how many silent pods a failure names.
+const maxNamedPods = 2
+
+// tally counts the pods of one object that agents should see: those that have been ready for the whole window and the point
+// before it. Younger ones and those that are about to end are never missing, and raise nothing.
+type tally struct {
+	ready int
+	// silent are those of them that agents do not see, in order.
+	silent []string
+}
+
+// coverage compares the pods that agents should see with those that they see, for the questions of one request. Nil compares
+// nothing.
+type coverage struct {
+	shape   Shape
+	cluster Cluster
+	pods    *seen
+	window  string
+	since   time.Time
+	// tallies are those of the objects of namespaces that were asked about so far. Of pods, only the silent ones.
+	tallies map[string]map[rowKey]tally
+}
+
+// coverageOf compares when the heartbeat told of pods and the rows of the answer are about some.
+func (a Attempt) coverageOf(s Shape, cluster Cluster) *coverage {
+	if a.Heard.pods == nil || !s.ofPods() {
+		return nil
+	}
+	return &coverage{
+		shape: s, cluster: cluster, pods: a.Heard.pods, window: windowText(s.Window), since: a.ours(a.At).Add(-s.Window - gridStep),
+		tallies: map[string]map[rowKey]tally{},
+	}
+}
+
+// ofPods tells whether the objects that rows describe are pods or made of pods.
+func (s Shape) ofPods() bool { return s.Grain == ByWorkload || s.Grain == ByPod }
+
+// objects are the tallies of a namespace. Each namespace is counted once, however many questions are about it.
+func (c *coverage) objects(namespace string) map[rowKey]tally {
+	if c == nil {
+		return nil
+	}
+	tallies, counted := c.tallies[namespace]
+	if counted {
+		return tallies
+	}
+	tallies = map[rowKey]tally{}
+	c.tallies[namespace] = tallies
+	for owner, pods := range c.cluster.Ready(namespace, "", c.since) {
+		of := c.count(namespace, pods)
+		if c.shape.Grain == ByWorkload && owner != (metric.Workload{}) {
+			tallies[rowKey{namespace: namespace, workloadType: owner.Type, workload: owner.Name}] = of
+		}
+		if c.shape.Grain == ByPod {
+			for _, pod := range of.silent {
+				tallies[rowKey{namespace: namespace, pod: pod}] = tally{ready: 1, silent: []string{pod}}
+			}
+		}
+	}
+	return tallies
+}
+
+// object is the tally of the one object of a view, or of all its pods.
+func (c *coverage) object(v View) tally {
+	switch {
+	case c == nil:
+		return tally{}
+	case v.ByService, v.All:
+		var pods []string
+		for _, owned := range c.cluster.Ready(v.Namespace, v.Selector, c.since) {
+			pods = append(pods, owned...)
+		}
+		return c.count(v.Namespace, pods)
+	}
+	return c.objects(v.Namespace)[c.shape.viewKey(v)]
+}
+
+func (c *coverage) count(namespace string, ready []string) tally {
+	t := tally{ready: len(ready)}
+	for _, pod := range ready {
+		if _, seen := c.pods.pods[seenPod{c.window, namespace, pod}]; !seen {
+			t.silent = append(t.silent, pod)
+		}
+	}
+	slices.Sort(t.silent)
+	return t
+}
+
+// partial is why the pods of an object are too few to tell its value; nil when they are enough.
+func (c *coverage) partial(of tally) *metric.Failure {
+	seen := of.ready - len(of.silent)
+	if c == nil || 100*seen >= c.pods.minimum*of.ready {
+		return nil
+	}
+	return metric.Failf(metric.Partial, "the agents see %d of %d pods that were ready for the whole window of %s; not %s; coverage.minimum is %d %%",
+		seen, of.ready, c.shape.Window, some(of.silent), c.pods.minimum)
+}
+
+// some names the first of a few names.
+func some(names []string) string {
+	few := names[:min(len(names), maxNamedPods)]
+	switch rest := len(names) - len(few); {
+	case rest > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(few, ", "), rest)
+	default:
+		return strings.Join(few, " and ")
+	}
+}
+
+// floor is a value that the true one is not below, although pods are missing; nil when there is none: a sum or a maximum of
+// series that are never negative. Rows of pods tell that themselves; those that are already reduced are so when they count.
+func (r reader) floor(rows []*row, of tally) *metric.Sample {
+	m, s := r.question.Measure, r.table.shape
+	switch {
+	case m.Group != metric.Sum && m.Group != metric.Max, m.Multiplier <= 0:
+		return nil
+	case s.Group == "":
+		rows = slices.DeleteFunc(slices.Clone(rows), func(one *row) bool { // its window may not be full
+			_, silent := slices.BinarySearch(of.silent, one.key.pod)
+			return silent
+		})
+		if slices.ContainsFunc(rows, func(one *row) bool { return !(one.value >= 0) }) {
+			return nil
+		}
+	case !s.counts():
+		return nil
+	}
+	sample, failure := r.sample(rows)
+	if failure != nil || sample.Whole != nil {
+		return nil
+	}
+	return sample
+}
+
+// counts tells whether the shape adds up what a counter counts, which is never negative.
+func (s Shape) counts() bool {
+	return s.Time == v1alpha1.TimeRate || s.Time == v1alpha1.TimeSum && s.Cumulative
+}
