@@ -50,6 +50,7 @@ type Store struct {
 	byKey     map[string]*series
 	byName    map[string][]*series
 	metadata  map[string]Metadata
+	veils     []Veil // replaced as a whole
 	lastSweep time.Time
 }
 

@@ -19,6 +19,8 @@ type view struct {
 	partial float64
 	// visible is the team's scope; nil sees everything.
 	visible func(labels.Labels) bool
+	// veils cover some points.
+	veils []Veil
 	// nan replaces every value by NaN.
 	nan bool
 }
@@ -40,6 +42,7 @@ func (s *Store) view() view {
 		oldest:  now.Add(-Retention).UnixMilli(),
 		newest:  now.Add(-s.lag).UnixMilli(),
 		partial: s.partial,
+		veils:   s.veils,
 	}
 }
 
@@ -72,8 +75,11 @@ func (v view) match(mint, maxt int64, matchers []*labels.Matcher) []selected {
 			}
 			i, _ := search(ser.points, mint)
 			j, _ := search(ser.points, end+1)
-			if i < j {
-				out = append(out, selected{lset: ser.lset, points: ser.points[i:j:j]})
+			if i >= j {
+				continue
+			}
+			if points := v.veiled(ser.lset, ser.points[i:j:j]); len(points) > 0 {
+				out = append(out, selected{lset: ser.lset, points: points})
 			}
 		}
 	}
