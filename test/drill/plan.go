@@ -25,7 +25,8 @@ const (
 type plan struct {
 	// interval and ingestionLag are those of the connections, lag is the stand-ins', window and maxAge are the bindings'.
 	interval, ingestionLag, lag, window, maxAge time.Duration
-	// sync and stabilization are those of the HPA controller.
+	// sync and stabilization are those of the HPA controller. Pods that have left count in an average until they have left the
+	// window, so the stabilization has to be longer than window, interval, ingestionLag and sync together.
 	sync, stabilization time.Duration
 	// perGroup is how many workloads an incident has.
 	perGroup int
@@ -50,18 +51,18 @@ func fullPlan() plan {
 	return plan{
 		interval: 30 * time.Second, ingestionLag: 30 * time.Second, lag: sysdigtest.DefaultLag, window: time.Minute, maxAge: 2 * time.Minute,
 		sync: 15 * time.Second, stabilization: 5 * time.Minute, perGroup: 12, warm: 2 * time.Minute,
-		data: 8 * time.Minute, failure: 6 * time.Minute, slow: 5 * time.Minute, after: 4 * time.Minute, process: 150 * time.Second,
-		control: 7 * time.Minute, deadline: 50 * time.Minute,
+		data: 8 * time.Minute, failure: 6 * time.Minute, slow: 3 * time.Minute, after: 4 * time.Minute, process: 150 * time.Second,
+		control: 8 * time.Minute, deadline: 50 * time.Minute,
 	}
 }
 
 // quickPlan is as quick as the API allows.
 func quickPlan() plan {
 	return plan{
-		interval: 10 * time.Second, ingestionLag: 5 * time.Second, lag: 3 * time.Second, window: 30 * time.Second, maxAge: 35 * time.Second,
-		sync: 5 * time.Second, stabilization: 30 * time.Second, perGroup: 12, warm: 10 * time.Second,
-		data: time.Minute, failure: 50 * time.Second, slow: time.Minute, after: 20 * time.Second, process: 90 * time.Second,
-		control: time.Minute, deadline: 15 * time.Minute,
+		interval: 10 * time.Second, ingestionLag: 5 * time.Second, lag: 3 * time.Second, window: 20 * time.Second, maxAge: 35 * time.Second,
+		sync: 5 * time.Second, stabilization: 45 * time.Second, perGroup: 12, warm: 10 * time.Second,
+		data: 70 * time.Second, failure: time.Minute, slow: 30 * time.Second, after: 20 * time.Second, process: 90 * time.Second,
+		control: 75 * time.Second, deadline: 15 * time.Minute,
 	}
 }
 
