@@ -61,8 +61,8 @@ func quickPlan() plan {
 	return plan{
 		interval: 10 * time.Second, ingestionLag: 5 * time.Second, lag: 3 * time.Second, window: 20 * time.Second, maxAge: 35 * time.Second,
 		sync: 5 * time.Second, stabilization: 45 * time.Second, perGroup: 12, warm: 10 * time.Second,
-		data: 70 * time.Second, failure: time.Minute, slow: 30 * time.Second, after: 20 * time.Second, process: 90 * time.Second,
-		control: 75 * time.Second, deadline: 15 * time.Minute,
+		data: 100 * time.Second, failure: time.Minute, slow: 30 * time.Second, after: 10 * time.Second, process: 90 * time.Second,
+		control: 65 * time.Second, deadline: 15 * time.Minute,
 	}
 }
 
