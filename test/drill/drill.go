@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
@@ -23,6 +25,8 @@ const (
 	// checkEvery is how often all HPAs are looked at while they settle, which settleLimit bounds.
 	checkEvery  = 2 * time.Second
 	settleLimit = 6 * time.Minute
+	// podsLimit is when all pods have to be ready.
+	podsLimit = 4 * time.Minute
 )
 
 // drill is one run of the incidents on a control plane of its own.
@@ -113,11 +117,14 @@ func (d *drill) fill(ctx, background context.Context, helpers *errgroup.Group) (
 		workloads += len(g.workloads)
 	}
 	d.say("making %d incidents with %d workloads", len(d.groups), workloads)
+	if err := d.stage.Client.Create(ctx, largeNode()); err != nil {
+		return fmt.Errorf("making a node: %w", err)
+	}
 	if err := d.each(ctx, (*group).create); err != nil {
 		return err
 	}
-	if err := stage.Wait(ctx, 2*time.Minute, d.podsRun); err != nil {
-		return err
+	if err := stage.Wait(ctx, podsLimit, d.podsRun); err != nil {
+		return fmt.Errorf("waiting for the pods: %w", err)
 	}
 	if err := d.each(ctx, (*group).bind); err != nil {
 		return err
@@ -125,6 +132,17 @@ func (d *drill) fill(ctx, background context.Context, helpers *errgroup.Group) (
 	helpers.Go(func() error { feed(background, d.groups); return nil })
 	helpers.Go(func() error { d.told.listen(background, d.stage, d.groups); return nil })
 	return nil
+}
+
+// largeNode takes the pods that the cluster's own node has no place for.
+func largeNode() *corev1.Node {
+	capacity := corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("10000"),
+	}
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "large", Labels: map[string]string{corev1.LabelHostname: "large", corev1.LabelOSStable: "linux"}},
+		Status:     corev1.NodeStatus{Capacity: capacity, Allocatable: capacity},
+	}
 }
 
 // each calls do for some groups at a time.
