@@ -36,11 +36,12 @@ test: verify unit ## Run every check and every test.
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
 	@echo 'running the tests (the first build with the race detector takes some minutes)'
-	$(GO) test -race $(shell $(GO) list ./... | grep -v /test/e2e)
+	$(GO) test -race $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$')
 
 .PHONY: e2e
-e2e: binaries ## Play the end-to-end stories on a real control plane.
+e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on real control planes.
 	$(GO) test -race -count=1 -timeout=30m ./test/e2e
+	$(GO) test -race -count=1 -timeout=15m ./test/drill
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
@@ -53,6 +54,10 @@ bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
 .PHONY: bench-scale
 bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real control plane (75 minutes).
 	$(GO) run ./test/scale
+
+.PHONY: drill
+drill: binaries ## Play outages to 200 Deployments with HPAs on a real control plane (40 minutes).
+	$(GO) run ./test/drill
 
 .PHONY: binaries
 binaries: ## Build the control plane of the tests, once per version, into the user's cache folder.

@@ -63,6 +63,9 @@ type Stage struct {
 	binary   string
 	operator *cluster.HostProcess
 	ports    []int // of the aggregated API, the metrics and the probes
+
+	standby      *cluster.HostProcess
+	standbyPorts []int
 }
 
 // Start sets the stage. When it fails nothing is left.
@@ -207,24 +210,34 @@ func (s *Stage) OperatorKubeconfig(ctx context.Context) (path string, err error)
 func (s *Stage) CertDir() string { return filepath.Join(s.Cluster.Dir(), "serving") }
 
 // LaunchOperator starts the operator, with more flags if need be, and does not wait for it.
-func (s *Stage) LaunchOperator(ctx context.Context, flags ...string) error {
+func (s *Stage) LaunchOperator(ctx context.Context, flags ...string) (err error) {
 	fmt.Fprintln(s.options.Log, "starting the operator under its own ServiceAccount")
+	s.operator, err = s.launch(ctx, name, s.CertDir(), s.ports, flags)
+	return err
+}
+
+// launch starts a replica of the operator.
+func (s *Stage) launch(ctx context.Context, process, certDir string, ports []int, flags []string) (*cluster.HostProcess, error) {
 	kubeconfig, err := s.OperatorKubeconfig(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	local := func(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-	s.operator, err = s.Cluster.StartHostProcess(name, s.binary, append([]string{
+	return s.Cluster.StartHostProcess(process, s.binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace,
-		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(s.ports[0]),
-		"--cert-dir=" + s.CertDir(),
-		"--metrics-bind-address=" + local(s.ports[1]), "--health-probe-bind-address=" + local(s.ports[2]),
+		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(ports[0]),
+		"--cert-dir=" + certDir,
+		"--metrics-bind-address=" + local(ports[1]), "--health-probe-bind-address=" + local(ports[2]),
 	}, flags...)...)
-	return err
 }
 
 // WaitAvailable waits until the APIServices that point to the operator are available.
 func (s *Stage) WaitAvailable(ctx context.Context) error {
+	return s.eachAPIService(ctx, func(a *apiregistrationv1.APIService) error { return s.Cluster.WaitAPIServiceAvailable(ctx, a.Name) })
+}
+
+// eachAPIService calls do with each APIService that points to the operator, until it returns an error.
+func (s *Stage) eachAPIService(ctx context.Context, do func(*apiregistrationv1.APIService) error) error {
 	var list apiregistrationv1.APIServiceList
 	if err := s.Client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing APIServices: %w", err)
@@ -233,7 +246,7 @@ func (s *Stage) WaitAvailable(ctx context.Context) error {
 		if ref := service.Spec.Service; ref == nil || ref.Namespace != Namespace || ref.Name != name {
 			continue
 		}
-		if err := s.Cluster.WaitAPIServiceAvailable(ctx, service.Name); err != nil {
+		if err := do(&service); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+// progress shows what a drill says as lines of a test.
+type progress struct{ t *testing.T }
+
+func (p progress) Write(text []byte) (int, error) {
+	p.t.Log(strings.TrimSpace(string(text)))
+	return len(text), nil
+}
+
+// TestThreeOutagesTakeNoReplicaAway is a drill of the incidents that look most like a load that falls, with the control run.
+func TestThreeOutagesTakeNoReplicaAway(t *testing.T) {
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	p := quickPlan()
+	p.only, p.process, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 8*time.Minute
+	r, err := run(t.Context(), p, progress{t})
+	var b strings.Builder
+	if err := errors.Join(err, r.print(&b)); err != nil {
+		t.Error(err)
+	}
+	t.Log(b.String())
+	for _, o := range r.outcomes {
+		for _, problem := range o.problems(p) {
+			t.Error(problem)
+		}
+	}
+	if len(r.outcomes) != len(p.only) {
+		t.Errorf("%d incidents were played, want %d", len(r.outcomes), len(p.only))
+	}
+}
