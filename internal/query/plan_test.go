@@ -112,8 +112,6 @@ func TestWhatSharesARequest(t *testing.T) {
 
 func TestBindingsThatAskTheSameAreOneQuestion(t *testing.T) {
 	for name, pair := range map[string][2]*v1alpha1.SysdigMetricBinding{
-		"Pods of two apps":             {binding(every("v1", "Pod", app("web"))), binding(every("v1", "Pod", app("api")))},
-		"all Pods and those of an app": {binding(every("v1", "Pod", nil)), binding(every("v1", "Pod", app("api")))},
 		"Deployments of two apps":      {binding(every("apps/v1", "Deployment", app("web"))), binding(every("apps/v1", "Deployment", app("api")))},
 		"dimensions in another order":  {binding(dimensions("a", "b")), binding(dimensions("b", "a"))},
 	} {
@@ -122,8 +120,10 @@ func TestBindingsThatAskTheSameAreOneQuestion(t *testing.T) {
 			t.Errorf("%s: %+v and %+v", name, all[0].View, all[1].View)
 		}
 	}
-	// Which Services are meant decides which pods are, and the names of dimensions are what is served.
+	// Which Services are meant decides which pods are, which pods are meant of how many agents have to be seen, and the names of
+	// dimensions are what is served.
 	for name, pair := range map[string][2]*v1alpha1.SysdigMetricBinding{
+		"Pods of two apps":            {binding(every("v1", "Pod", app("web"))), binding(every("v1", "Pod", app("api")))},
 		"Services of two apps":        {binding(every("v1", "Service", app("web"))), binding(every("v1", "Service", app("api")))},
 		"Pods of two namespaces":      {binding(every("v1", "Pod", nil)), binding(in("bank"), every("v1", "Pod", nil))},
 		"two kinds of workloads":      {binding(every("apps/v1", "Deployment", nil)), binding(every("apps/v1", "DaemonSet", nil))},
