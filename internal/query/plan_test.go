@@ -112,8 +112,8 @@ func TestWhatSharesARequest(t *testing.T) {
 
 func TestBindingsThatAskTheSameAreOneQuestion(t *testing.T) {
 	for name, pair := range map[string][2]*v1alpha1.SysdigMetricBinding{
-		"Deployments of two apps":      {binding(every("apps/v1", "Deployment", app("web"))), binding(every("apps/v1", "Deployment", app("api")))},
-		"dimensions in another order":  {binding(dimensions("a", "b")), binding(dimensions("b", "a"))},
+		"Deployments of two apps":     {binding(every("apps/v1", "Deployment", app("web"))), binding(every("apps/v1", "Deployment", app("api")))},
+		"dimensions in another order": {binding(dimensions("a", "b")), binding(dimensions("b", "a"))},
 	} {
 		all := questions(t, pair[0], pair[1])
 		if all[0] != all[1] {
