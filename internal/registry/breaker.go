@@ -124,10 +124,11 @@ func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly
 	if !well && !b.since.IsZero() {
 		b.since = now // an outage does not confirm anything
 	}
+	begun := !b.since.IsZero()
 	doubted := b.weigh(now)
 	var changed []types.NamespacedName
 	for a, f := range b.fallen {
-		if doubted == nil && f.held == nil {
+		if f.held == nil && (doubted == nil || begun) { // nothing is new of it
 			continue
 		}
 		changed = append(changed, r.altered(a, now, func() {
@@ -138,11 +139,19 @@ func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly
 			b.believe(a, f, now)
 		})...)
 	}
-	if doubted == nil && !b.since.IsZero() { // it was believed after all: that does not count against those that fall later
-		b.since = time.Time{}
-		clear(b.fallen)
+	if begun && doubted == nil {
+		b.end()
 	}
 	return doubted, changed
+}
+
+// end believes all that have fallen, also those that are asked later. They do not count against others that fall then.
+func (b *breaker) end() {
+	for a := range b.fallen {
+		a.stands = false
+	}
+	clear(b.fallen)
+	b.since = time.Time{}
 }
 
 // believe takes in what an attempt told.

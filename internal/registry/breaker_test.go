@@ -212,6 +212,43 @@ func TestAnOutageConfirmsNothing(t *testing.T) {
 	c.wantReads("[0:20]")
 }
 
+// TestAnOutageIsToldAsSuch makes sure that the reason of the moment is told, and not that of before.
+func TestAnOutageIsToldAsSuch(t *testing.T) {
+	c := newTown(t, 20)
+	c.round(steady(7))
+	for range 6 {
+		c.round(steady(0))
+	}
+	c.wantReads("[Implausible:20]")
+	c.health = metric.Failf(metric.Unavailable, "HTTP 500")
+	c.round(steady(broken))
+	c.wantReads("[Unavailable:20]")
+}
+
+// TestAFallIsBelievedOfThoseThatAreAskedLater is about rounds that ask one half of the bindings each: the second half waits no
+// longer.
+func TestAFallIsBelievedOfThoseThatAreAskedLater(t *testing.T) {
+	c := newTown(t, 40)
+	half := 0
+	batch := func(told float64) func(int) float64 {
+		half = 1 - half
+		return func(i int) float64 {
+			if i/20 == half {
+				return told
+			}
+			return spared
+		}
+	}
+	c.round(batch(7))
+	c.round(batch(7))
+	for range 21 {
+		c.round(batch(0))
+	}
+	c.wantReads("[0:20 Implausible:20]")
+	c.round(batch(0))
+	c.wantReads("[0:40]")
+}
+
 func TestAValueThatIsBackIsServedAtOnce(t *testing.T) {
 	c := newTown(t, 40)
 	c.round(steady(7))
