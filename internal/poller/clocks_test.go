@@ -134,6 +134,33 @@ func TestAConstantSkewIsCorrectedFromTheFirstRoundOn(t *testing.T) {
 	}
 }
 
+func TestRoundsFollowSysdigsPoints(t *testing.T) {
+	for _, ahead := range []time.Duration{-33 * time.Second, 7 * time.Second, 605 * time.Second} {
+		c := newClocks(t, ahead, honest)
+		for range 180 {
+			c.second()
+		}
+		for i, r := range c.questions()[2:] { // the first ones find to the grid
+			if late := r.At.Sub(noon) % (10 * time.Second); late < 0 || late > 2*time.Second {
+				t.Errorf("%s ahead: round %d begins %s after a point", ahead, i+2, late)
+			}
+		}
+	}
+}
+
+func TestALagIsMeasuredBySysdigsClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
+		c := newClocks(t, ahead, honest)
+		c.sysdig.Store().SetLag(47 * time.Second)
+		for range 300 {
+			c.second()
+		}
+		if lag := c.usage().IngestionLag; lag < 46*time.Second || lag > 58*time.Second {
+			t.Errorf("%s ahead: the lag is measured as %s", ahead, lag)
+		}
+	}
+}
+
 // TestWithoutLookingAtTheClockASkewDoesHarm is the control.
 func TestWithoutLookingAtTheClockASkewDoesHarm(t *testing.T) {
 	c := newClocks(t, -10*time.Minute, dateless)

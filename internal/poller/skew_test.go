@@ -74,7 +74,7 @@ func TestTwoAnswersHaveToAgree(t *testing.T) {
 
 // TestHonestAnswersAreNeverTurnedDown has a Sysdig whose clock is constantly wrong answer after random times, some of them long.
 func TestHonestAnswersAreNeverTurnedDown(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {
 		ahead := time.Duration(random.Int64N(int64(40*time.Minute))) - 20*time.Minute
 		honest := func() (offset, time.Duration) {
