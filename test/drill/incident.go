@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -126,7 +127,7 @@ func (g *group) veil(v sysdigtest.Veil) error {
 	return nil
 }
 
-func isValue(l labels.Labels) bool { return l.Get(labels.MetricName) != sysdigtest.MetricUp }
+func isValue(l labels.Labels) bool { return l.Get(model.MetricNameLabel) != sysdigtest.MetricUp }
 
 func zeros(_ context.Context, g *group) error {
 	return g.veil(sysdigtest.Veil{Covers: isValue, From: g.visible(), Zero: true})
