@@ -123,18 +123,30 @@ func (g *group) bind(ctx context.Context) error {
 	return nil
 }
 
-// refill forgets all points and starts the load anew, by the stand-in's clock, as if it had always been what it is now.
+// refill forgets all points and starts the load anew, by the stand-in's clock, as if it had always been what it is now; of an
+// incident that says so, half of it until lately.
 func (g *group) refill() {
 	now := g.clock.Now()
-	var sources []sysdigtest.Workload
-	for _, w := range g.workloads {
-		sources = append(sources, w.source(g.pods))
-	}
+	turn := now.Add(-g.incident.history(g.plan))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.sysdig.Store().Forget()
-	g.load = sysdigtest.NewLoad(g.sysdig.Store(), g.clock, now.Add(-g.incident.history(g.plan)), sources...)
+	if g.incident.grew {
+		begin := turn
+		turn = now.Add(-lately)
+		sysdigtest.NewLoad(g.sysdig.Store(), g.clock, begin, g.sources(0.5)...).Step(turn)
+	}
+	g.load = sysdigtest.NewLoad(g.sysdig.Store(), g.clock, turn, g.sources(1)...)
 	g.load.Step(now)
+}
+
+// sources are a part of the load of each workload.
+func (g *group) sources(part float64) []sysdigtest.Workload {
+	var all []sysdigtest.Workload
+	for _, w := range g.workloads {
+		all = append(all, w.source(g.pods, part))
+	}
+	return all
 }
 
 // step appends the points of the buckets that have ended.

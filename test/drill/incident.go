@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,6 +37,7 @@ type incident struct {
 	bites     bool // wrong data, with which an adapter without guards scales down
 	workloads int  // at least; 0 for the plan's number
 	skewed    bool // the stand-in's clock changes
+	grew      bool // the load was half of what it is until lately
 	// process happens to the operator when all others are over.
 	process func(*group, context.Context) error
 }
@@ -51,6 +53,9 @@ func (i incident) history(p plan) time.Duration {
 const (
 	// skew is by how much the clocks of stand-ins are wrong.
 	skew = 10 * time.Minute
+	// lately is since when a load that grew is what it is: long enough to be known, and so short that who looks back by the
+	// skew does not see it during an incident.
+	lately = 2 * time.Minute
 	// rolloutLimit is when a rollout has to be over.
 	rolloutLimit = 4 * time.Minute
 )
@@ -73,7 +78,7 @@ func incidents() []incident {
 		{name: "gap", story: "no points for longer than the stabilisation, which never come; the load rises meanwhile", lasts: short, begin: hideAll, end: veilEnds, lost: true, bites: true},
 		{name: "rollout", story: "all pods are replaced while the load rises", begin: rollOut, end: rolledOut, lost: true, slowPods: true},
 		{name: "rotation", story: "the token is renewed; the Secret gets a wrong one first, and then the right one", lasts: short, begin: rotateWrong, end: rotateRight},
-		{name: "ahead", story: "Sysdig's clock is 10 minutes ahead", lasts: short, begin: shifted(skew), end: shifted(0), skewed: true},
+		{name: "ahead", story: "Sysdig's clock is 10 minutes ahead, and the load was half of it then", lasts: short, begin: shifted(skew), end: shifted(0), skewed: true, grew: true, bites: true},
 		{name: "behind", story: "Sysdig's clock is 10 minutes behind", lasts: short, begin: shifted(-skew), end: shifted(0), skewed: true},
 		{name: "fall-some", story: "the load of one workload in 20 really falls", falls: func(i int) bool { return i == 0 }, fallsTo: 1, workloads: 20},
 		{name: "fall-all", story: "the load of all workloads really falls", falls: every, fallsTo: 1},
@@ -126,7 +131,7 @@ func (g *group) veil(v sysdigtest.Veil) error {
 	return nil
 }
 
-func isValue(l labels.Labels) bool { return l.Get(labels.MetricName) != sysdigtest.MetricUp }
+func isValue(l labels.Labels) bool { return l.Get(model.MetricNameLabel) != sysdigtest.MetricUp }
 
 func zeros(_ context.Context, g *group) error {
 	return g.veil(sysdigtest.Veil{Covers: isValue, From: g.visible(), Zero: true})

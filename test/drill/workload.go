@@ -157,11 +157,11 @@ func (w *workload) metric() autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: object}
 }
 
-// source is the load as a stand-in takes it: spread evenly over the ready pods, as a load balancer does.
-func (w *workload) source(pods func(client.ObjectKey) []string) sysdigtest.Workload {
+// source is a part of the load as a stand-in takes it: spread evenly over the ready pods, as a load balancer does.
+func (w *workload) source(pods func(client.ObjectKey) []string, part float64) sysdigtest.Workload {
 	return sysdigtest.Workload{
 		Cluster: clusterName, Namespace: w.namespace, Kind: "deployment", Name: w.name,
-		Pods: func() []string { return pods(w.key()) }, RPS: w.requests,
+		Pods: func() []string { return pods(w.key()) }, RPS: func() float64 { return part * w.requests() },
 	}
 }
 
