@@ -81,7 +81,43 @@ func TestABlackoutOfAllMetricsIsNeverServed(t *testing.T) {
 				t.Errorf("in the end it reads %v, want Implausible", failure)
 			}
 			s.sysdig.Store().SetVeils()
-			s.run(interval, func() {})
+			s.run(interval+time.Minute+interval, func() {}) // a round, and the window that may hold some of the blackout
+			for _, d := range all {
+				s.wantValue(d, perPod)
+			}
+		})
+	}
+}
+
+// TestWhatIsLeftOfABlackoutIsNotServed is about points that are never mended: half of the first windows after it is zeroes, or empty,
+// and reads like half of the load. The HPA would act on that at once, because it stabilises nothing after errors.
+func TestWhatIsLeftOfABlackoutIsNotServed(t *testing.T) {
+	for name, test := range map[string]struct {
+		zero      bool
+		workloads int
+	}{"of zeroes": {true, 12}, "of nothing": {false, 12}, "of nothing, of a few workloads": {false, 4}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, all := mass(t, test.workloads, 10*time.Minute)
+			from := s.clk.Now()
+			s.dim(test.zero, 12)
+			s.run(blackout, func() {})
+			s.sysdig.Store().SetVeils(sysdigtest.Veil{
+				From: from, Until: s.clk.Now(), Zero: test.zero, Covers: func(l promlabels.Labels) bool { return l.Get("__name__") != sysdigtest.MetricUp },
+			})
+			least := perPod
+			s.run(interval+time.Minute+interval+10*time.Second, func() { // until points are there, their window, and the grid
+				for i, d := range all {
+					sample, failure := s.serve(d)
+					assumed := i%2 == 0 && !test.zero && test.workloads < 10 // spec.onNoData
+					if failure == nil && sample.Value < least && !assumed {
+						least = sample.Value
+					}
+				}
+			})
+			if least < perPod {
+				t.Errorf("%v of %v was served", least, perPod)
+			}
 			for _, d := range all {
 				s.wantValue(d, perPod)
 			}

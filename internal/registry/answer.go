@@ -24,6 +24,7 @@ type answer struct {
 	breaker  *breaker
 	// stands is set while the value that was believed last is not 0.
 	stands bool
+	gap    gap
 	// over is why the question is not asked although nothing is wrong with it; nil: it is.
 	over *metric.Failure
 	// reading has no sample when the question is about all objects: those are in objects.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -51,6 +52,8 @@ type fall struct {
 	again bool
 	// at is when it was noticed, and asked the time that it was asked about.
 	at, asked time.Time
+	// before is what was believed before it.
+	before gap
 	// held is what the last attempt told, as long as nobody has decided about it; nil when it is believed.
 	held *query.Outcome
 }
@@ -71,16 +74,21 @@ func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 	case a.rose(o):
 		a.stands = true
 		delete(b.fallen, a)
+		total, _ := totalOf(o)
+		if why := a.gap.close(total, a.question.View.All, o.Reading.Asked, a.window()); why != nil {
+			a.refuse(o.Reading, o.Reading.Sample, why, now) // what is too low is a lower bound
+			return
+		}
 	case a.fell(o) && b.limits.Hold > 0:
 		f := b.fallen[a]
 		if f == nil || f.again && a.stands {
-			f = &fall{again: !a.stands, at: now, asked: o.Reading.Asked}
+			f = &fall{again: !a.stands, at: now, asked: o.Reading.Asked, before: a.gap}
 			b.fallen[a] = f
 		}
 		f.held = new(*o)
 		return
 	}
-	a.merge(o, now)
+	a.accept(o, now)
 }
 
 // rose tells whether an attempt found a value that is not 0.
@@ -157,7 +165,7 @@ func (b *breaker) end() {
 // believe takes in what an attempt told.
 func (b *breaker) believe(a *answer, f *fall, now time.Time) {
 	a.stands = false
-	a.merge(f.held, now)
+	a.accept(f.held, now)
 	if f.held = nil; f.again {
 		delete(b.fallen, a)
 	}
@@ -169,7 +177,7 @@ func (b *breaker) forget(now time.Time) {
 		return
 	}
 	for a, f := range b.fallen {
-		switch late := now.Sub(f.at) > a.question.Shape.Value().Window+together; {
+		switch late := now.Sub(f.at) > a.window()+together; {
 		case !late || a.stands:
 		case f.held == nil:
 			delete(b.fallen, a)
@@ -221,11 +229,16 @@ func (b *breaker) standing() (bindings int) {
 		}
 	}
 	for a := range b.answers {
-		if _, fell := b.fallen[a]; !fell && a.stands && a.reading.Failure == nil && !a.reading.Asked.Before(first.Add(-sameRound)) {
+		if _, fell := b.fallen[a]; !fell && a.upright() && !a.reading.Asked.Before(first.Add(-sameRound)) {
 			bindings += len(a.entries)
 		}
 	}
 	return bindings
+}
+
+// upright tells whether the last attempt told a value that is not 0, be it served or not.
+func (a *answer) upright() bool {
+	return a.stands && (a.reading.Failure == nil || !a.gap.back.IsZero())
 }
 
 // failure is what those who have fallen answer.
@@ -241,13 +254,20 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 	if !f.again {
 		a.stands = true
 		a.unbelieve()
+		a.gap.highs, a.gap.since, a.gap.good = f.before.highs, f.before.since, f.before.good
 	}
 	reading := a.reading
 	if f.held != nil {
 		reading = f.held.Reading
 		f.held = nil
 	}
-	reading.Sample, reading.Floor, reading.Failure = nil, nil, why
+	a.gap.silent(reading.Asked)
+	a.refuse(reading, nil, why, now)
+}
+
+// refuse takes in an attempt without what it told, but for a lower bound if there is one.
+func (a *answer) refuse(reading metric.Reading, floor *metric.Sample, why *metric.Failure, now time.Time) {
+	reading.Sample, reading.Floor, reading.Failure = nil, floor, why
 	a.merge(&query.Outcome{Question: a.question, Reading: reading}, now)
 }
 
@@ -267,6 +287,7 @@ func (a *answer) unbelieve() {
 // by an earlier one.
 func (a *answer) remember(d *query.Definition, now time.Time) {
 	if a.reading.Attempted.IsZero() && d.Observed != nil && !isZero(d.Observed) && d.Observed.Age(now) <= d.Policy.MaxAge {
+		a.gap.believe(math.MaxInt64, d.Observed.Time, a.window()) // of several objects a status shows the mean
 		a.stands = true
 	}
 }

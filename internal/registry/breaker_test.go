@@ -249,8 +249,53 @@ func TestAFallIsBelievedOfThoseThatAreAskedLater(t *testing.T) {
 	c.wantReads("[0:40]")
 }
 
-func TestAValueThatIsBackIsServedAtOnce(t *testing.T) {
+// eager are HPAs that would scale up on anything.
+type eager struct{}
+
+func (eager) Exceeds(metric.Claim, string, int64) bool { return true }
+
+// TestAValueThatIsBackWaitsForItsWindow is about windows that hold zeroes of the anomaly.
+func TestAValueThatIsBackWaitsForItsWindow(t *testing.T) {
 	c := newTown(t, 40)
+	c.round(steady(7))
+	for range 6 {
+		c.round(steady(0))
+	}
+	c.round(steady(2))
+	c.wantReads("[Partial:40]")
+	c.round(steady(4))
+	c.wantReads("[Partial:40]")
+	c.round(steady(6))
+	c.wantReads("[6:40]")
+	c.round(steady(1))
+	c.wantReads("[1:40]")
+}
+
+// TestABlipIsNoGapToSamplesThatAreFresh makes sure that the sample from before is served meanwhile.
+func TestABlipIsNoGapToSamplesThatAreFresh(t *testing.T) {
+	c := newTown(t, 3)
+	c.round(steady(7))
+	c.round(steady(nothing))
+	c.wantReads("[7:3]")
+	c.round(steady(4))
+	c.wantReads("[7:3]")
+}
+
+// TestNoDataThatIsAValueIsNoGap: who takes no data for 0 has to wake up at once.
+func TestNoDataThatIsAValueIsNoGap(t *testing.T) {
+	c := newTown(t, 3, func(d *query.Definition) { d.Policy.OnNoData = &metric.Sample{} })
+	c.round(steady(7))
+	for range 6 {
+		c.round(steady(nothing))
+	}
+	c.wantReads("[0:3]")
+	c.round(steady(1))
+	c.wantReads("[1:3]")
+}
+
+func TestAValueThatIsBackLetsHPAsScaleUpAtOnce(t *testing.T) {
+	c := newTown(t, 40)
+	c.ServeBoundsTo(eager{})
 	c.round(steady(7))
 	for range 6 {
 		c.round(steady(0))
