@@ -71,11 +71,14 @@ func (r *Registry) breakerOf(connection string) *breaker {
 // take takes in how an attempt ended, or holds it back.
 func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 	switch {
+	case a.rose(o) && a.gap.hides(newestOf(o)): // it is of before the gap
+		a.merge(o, now)
+		return
 	case a.rose(o):
 		a.stands = true
 		delete(b.fallen, a)
 		total, _ := totalOf(o)
-		if why := a.gap.close(total, a.question.View.All, o.Reading.Asked, a.window()); why != nil {
+		if why := a.gap.close(total, a.question.View.All, newestOf(o), a.window()); why != nil {
 			a.refuse(o.Reading, o.Reading.Sample, why, now) // what is too low is a lower bound
 			return
 		}

@@ -18,7 +18,7 @@ type gap struct {
 	good time.Time
 	// last is the time that the last attempt after that was asked about that told nothing or was not believed; zero: none was.
 	last time.Time
-	// back is the time that the first attempt after those was asked about that told something again; zero: none did.
+	// back is the time of the newest point that the first attempt after those has told of; zero: none has.
 	back time.Time
 }
 
@@ -30,16 +30,16 @@ func (g *gap) silent(asked time.Time) {
 }
 
 // close is why a value that is back must not be served yet; nil when it may be: its window is covered by what was told after the
-// gap. Of several objects, for which there is no lower bound, also when their total is no lower than before: an HPA then keeps
+// gap. at is the time of its newest point. Of several objects, for which there is no lower bound, also when their total is no lower than before: an HPA then keeps
 // what it had asked for.
-func (g *gap) close(total int64, several bool, asked time.Time, window time.Duration) *metric.Failure {
+func (g *gap) close(total int64, several bool, at time.Time, window time.Duration) *metric.Failure {
 	if g.last.IsZero() {
 		return nil
 	}
 	if g.back.IsZero() {
-		g.back = asked
+		g.back = at
 	}
-	missing := g.back.Add(window - point).Sub(asked)
+	missing := g.back.Add(window - point).Sub(at)
 	if several && total >= max(g.highs[0], g.highs[1]) || missing <= 0 {
 		return nil
 	}
@@ -64,13 +64,26 @@ func (g *gap) believe(total int64, asked time.Time, window time.Duration) {
 
 // accept takes in what an attempt told, as it is.
 func (a *answer) accept(o *query.Outcome, now time.Time) {
+	a.merge(o, now)
 	switch total, ok := totalOf(o); {
-	case ok:
+	case ok && a.took(o):
 		a.gap.believe(total, o.Reading.Asked, a.window())
-	case a.told(o) && !a.takesNothingForAValue():
+	case !ok && a.told(o) && !a.takesNothingForAValue():
 		a.gap.silent(o.Reading.Asked)
 	}
-	a.merge(o, now)
+}
+
+// took tells whether any sample of an attempt was newer than what was known before.
+func (a *answer) took(o *query.Outcome) bool {
+	if !o.Question.View.All {
+		return o.Reading.Sample == a.reading.Sample
+	}
+	for name, found := range o.Objects {
+		if found.Sample != nil && found.Sample == a.objects[name].Sample {
+			return true
+		}
+	}
+	return false
 }
 
 // window is that of the question.
@@ -89,6 +102,23 @@ func (a *answer) takesNothingForAValue() bool {
 		}
 	}
 	return true
+}
+
+// hides tells whether a gap has begun or gone on after a point: nothing is known of it then.
+func (g *gap) hides(at time.Time) bool { return !at.After(g.last) }
+
+// newestOf is the time of the newest point of what an attempt found; zero when it found nothing.
+func newestOf(o *query.Outcome) (newest time.Time) {
+	note := func(s *metric.Sample) {
+		if s != nil && s.Latest().Time.After(newest) {
+			newest = s.Latest().Time
+		}
+	}
+	note(o.Reading.Sample)
+	for _, found := range o.Objects {
+		note(found.Sample)
+	}
+	return newest
 }
 
 // totalOf is the sum of what an attempt found, in thousandths; ok is false when it found nothing.

@@ -315,8 +315,9 @@ func (p *play) know(w *workload) (readings []hpasim.Reading) {
 	return readings
 }
 
-// run plays syncs and tells of the first HPA that has fewer replicas than with errors, and than the newest truth needs; empty when
-// there is none. Fewer than with errors alone may be because one that has risen earlier overshoots less, or is within the tolerance.
+// run plays syncs and tells of the first HPA that falls below the replicas that it has with errors, and that the newest truth needs;
+// empty when none does. To have fewer than with errors alone may be because one that has risen earlier overshoots less, or later
+// is within the tolerance.
 func (p *play) run() string {
 	for i := range syncs {
 		if i%2 == 0 {
@@ -324,10 +325,11 @@ func (p *play) run() string {
 		}
 		p.clk.Step(time.Second)
 		for _, w := range p.workloads {
+			before := w.served.Replicas
 			served := w.served.Sync(p.clk.Now(), p.read(w))
 			w.pods()
 			ideal := w.ideal.Sync(p.clk.Now(), p.know(w))
-			if served < ideal && float64(served)*(1+hpasim.Tolerance)*target < float64(w.told.load) {
+			if served < before && served < ideal && float64(served)*(1+hpasim.Tolerance)*target < float64(w.told.load) {
 				return fmt.Sprintf("sync %d of %s %v while Sysdig tells %d: %d replicas, %d with errors", i, w.name, w.kinds, p.now, served, ideal)
 			}
 		}
