@@ -16,7 +16,8 @@ const (
 	Pending Reason = "Pending"
 	// NoData: Sysdig answered well and holds nothing for this object.
 	NoData Reason = "NoData"
-	// Partial: Sysdig answered, but its agents do not see enough of the pods that the value is made of.
+	// Partial: Sysdig answered, but its agents do not see enough of the pods that the value is made of, or its window holds some of a
+	// gap.
 	Partial Reason = "Partial"
 	// Stale: the newest sample is older than maxAge.
 	Stale Reason = "Stale"

@@ -71,17 +71,8 @@ func (r *Registry) breakerOf(connection string) *breaker {
 // take takes in how an attempt ended, or holds it back.
 func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 	switch {
-	case a.rose(o) && a.gap.hides(newestOf(o)): // it is of before the gap
-		a.merge(o, now)
-		return
-	case a.rose(o):
-		a.stands = true
-		delete(b.fallen, a)
-		total, _ := totalOf(o)
-		if why := a.gap.close(total, a.question.View.All, newestOf(o), a.window()); why != nil {
-			a.refuse(o.Reading, o.Reading.Sample, why, now) // what is too low is a lower bound
-			return
-		}
+	case rose(o):
+		b.rise(a, o, now)
 	case a.fell(o) && b.limits.Hold > 0:
 		f := b.fallen[a]
 		if f == nil || f.again && a.stands {
@@ -89,13 +80,30 @@ func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 			b.fallen[a] = f
 		}
 		f.held = new(*o)
+	default:
+		a.accept(o, now)
+	}
+}
+
+// rise takes in a value that is not 0, which may be of before a gap, or of a window that holds some of it.
+func (b *breaker) rise(a *answer, o *query.Outcome, now time.Time) {
+	at := newestOf(o)
+	if a.gap.hides(at) {
+		a.merge(o, now)
+		return
+	}
+	a.stands = true
+	delete(b.fallen, a)
+	total, _ := totalOf(o)
+	if why := a.gap.close(total, o.Question.View.All, at, a.window()); why != nil {
+		a.refuse(o.Reading, o.Reading.Sample, why, now) // what is too low is a lower bound
 		return
 	}
 	a.accept(o, now)
 }
 
 // rose tells whether an attempt found a value that is not 0.
-func (a *answer) rose(o *query.Outcome) bool {
+func rose(o *query.Outcome) bool {
 	if !o.Question.View.All {
 		return o.Reading.Sample != nil && !isZero(o.Reading.Sample)
 	}

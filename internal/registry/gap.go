@@ -68,7 +68,7 @@ func (a *answer) accept(o *query.Outcome, now time.Time) {
 	switch total, ok := totalOf(o); {
 	case ok && a.took(o):
 		a.gap.believe(total, o.Reading.Asked, a.window())
-	case !ok && a.told(o) && !a.takesNothingForAValue():
+	case !ok && told(o) && !a.takesNothingForAValue():
 		a.gap.silent(o.Reading.Asked)
 	}
 }
@@ -90,7 +90,7 @@ func (a *answer) took(o *query.Outcome) bool {
 func (a *answer) window() time.Duration { return a.question.Shape.Value().Window }
 
 // told tells whether an attempt was answered well.
-func (a *answer) told(o *query.Outcome) bool {
+func told(o *query.Outcome) bool {
 	return o.Reading.Failure == nil || o.Reading.Failure.Reason == metric.NoData
 }
 
