@@ -13,6 +13,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/drill/question"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
 // control plays the incidents that show wrong data, and the genuine falls, to an adapter without guards in the operator's place.
@@ -69,7 +70,7 @@ func (g *group) playWithoutGuards(ctx context.Context) error {
 			return err
 		}
 	}
-	err := sleep(ctx, g.plan.control)
+	err := stage.Sleep(ctx, g.plan.control)
 	g.note(func(m *marks) { m.watched = time.Now() })
 	return err
 }

@@ -185,7 +185,7 @@ func (d *drill) settled(ctx context.Context, groups []*group, right func(*worklo
 		case time.Since(since) >= d.plan.warm:
 			return nil
 		}
-		if err := sleep(ctx, checkEvery); err != nil {
+		if err := stage.Sleep(ctx, checkEvery); err != nil {
 			return fmt.Errorf("waiting for all HPAs to be content: %w: %w", err, last)
 		}
 	}
@@ -244,7 +244,7 @@ func (d *drill) incidents(ctx context.Context) error {
 		}
 	}
 	d.say("all loads are known at the latest in %s; watching for %s more", time.Until(known).Round(time.Second), d.plan.bound()+d.plan.after)
-	return errors.Join(sleep(ctx, time.Until(known)+d.plan.bound()+d.plan.after), d.stage.OperatorFailure())
+	return errors.Join(stage.Sleep(ctx, time.Until(known)+d.plan.bound()+d.plan.after), d.stage.OperatorFailure())
 }
 
 // processes plays what befalls the operator, one after the other.
@@ -254,7 +254,7 @@ func (d *drill) processes(ctx context.Context) error {
 		if err := g.incident.process(g, ctx); err != nil {
 			return fmt.Errorf("%s: %w", g.incident.name, err)
 		}
-		if err := sleep(ctx, d.plan.process); err != nil {
+		if err := stage.Sleep(ctx, d.plan.process); err != nil {
 			return err
 		}
 		if err := d.stage.OperatorFailure(); err != nil {

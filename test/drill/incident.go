@@ -248,12 +248,12 @@ func (g *group) play(ctx context.Context) error {
 	if i.lasts != nil {
 		wait = max(0, i.lasts(p)-p.ahead(g.workloads[0].window))
 	}
-	if err := sleep(ctx, wait); err != nil {
+	if err := stage.Sleep(ctx, wait); err != nil {
 		return err
 	}
 	g.change(func(_ int, w *workload) { w.need(busy) })
 	if i.lasts != nil {
-		if err := sleep(ctx, i.lasts(p)-wait); err != nil {
+		if err := stage.Sleep(ctx, i.lasts(p)-wait); err != nil {
 			return err
 		}
 	}
@@ -285,14 +285,4 @@ func (g *group) over() {
 			m.known = whole
 		}
 	})
-}
-
-// sleep waits unless the context ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
 // settle is how long a second replica runs before it has to take over.
@@ -39,7 +41,7 @@ func (g *group) replaceLeader(ctx context.Context) error {
 	if err := g.stage.StartStandby(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, settle); err != nil {
+	if err := stage.Sleep(ctx, settle); err != nil {
 		return err
 	}
 	g.rise()

@@ -119,7 +119,7 @@ func (s *stepper) fill(ctx context.Context) error {
 		if err := c.Create(ctx, hpa(stepBinding(i), object, stepMetric, 1)); err != nil {
 			return err
 		}
-		if err := sleep(ctx, syncPeriod/time.Duration(s.steps())); err != nil {
+		if err := stage.Sleep(ctx, syncPeriod/time.Duration(s.steps())); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func stepBinding(i int) *v1alpha1.SysdigMetricBinding {
 
 // shift changes the connection in a way that matters to nobody at a random time, from which its interval counts again.
 func (s *stepper) shift(ctx context.Context, batch int) error {
-	if err := sleep(ctx, time.Duration(s.random.Int64N(int64(stepInterval)))); err != nil {
+	if err := stage.Sleep(ctx, time.Duration(s.random.Int64N(int64(stepInterval)))); err != nil {
 		return err
 	}
 	var c v1alpha1.SysdigConnection
@@ -152,7 +152,7 @@ func (s *stepper) shift(ctx context.Context, batch int) error {
 	if err := s.stage.Client.Update(ctx, &c); err != nil {
 		return err
 	}
-	return sleep(ctx, stepInterval) // until everybody has read what came of it
+	return stage.Sleep(ctx, stepInterval) // until everybody has read what came of it
 }
 
 // pending is a step that was not seen everywhere yet.

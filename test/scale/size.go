@@ -162,7 +162,7 @@ func (r *run) podsRun(ctx context.Context) error {
 
 // start starts the operator and measures how long it takes to be ready.
 func (r *run) start(ctx context.Context) error {
-	if err := sleep(ctx, r.plan.settle); err != nil {
+	if err := stage.Sleep(ctx, r.plan.settle); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -213,10 +213,10 @@ func (r *run) measureIdle(ctx context.Context) (err error) {
 	if err := eventually(ctx, limit, r.written); err != nil {
 		return err
 	}
-	if err := sleep(ctx, r.plan.settle); err != nil {
+	if err := stage.Sleep(ctx, r.plan.settle); err != nil {
 		return err
 	}
-	r.result.idle, err = r.observe(ctx, "without HPAs", func(ctx context.Context) ([]float64, error) { return nil, sleep(ctx, r.plan.window) })
+	r.result.idle, err = r.observe(ctx, "without HPAs", func(ctx context.Context) ([]float64, error) { return nil, stage.Sleep(ctx, r.plan.window) })
 	return err
 }
 
@@ -293,7 +293,7 @@ func (r *run) autoscale(ctx context.Context) error {
 	}
 	r.result.synced = time.Since(began)
 	r.say("all HPAs have a value after %s", r.result.synced.Round(time.Second))
-	return sleep(ctx, r.plan.settle)
+	return stage.Sleep(ctx, r.plan.settle)
 }
 
 // active expects every HPA to have read a value.
@@ -369,7 +369,7 @@ func (r *run) measureNaive(ctx context.Context) (err error) {
 	if err := eventually(ctx, 10*time.Minute, r.active); err != nil { // those that read in between are told errors
 		return err
 	}
-	if err := sleep(ctx, 2*syncPeriod); err != nil {
+	if err := stage.Sleep(ctx, 2*syncPeriod); err != nil {
 		return err
 	}
 	w, err := r.observeNaive(ctx, adapter)
@@ -425,14 +425,4 @@ func eventually(ctx context.Context, limit time.Duration, condition func(context
 		return errors.Join(err, last)
 	}
 	return nil
-}
-
-// sleep waits unless the context ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -321,3 +321,13 @@ func Wait(ctx context.Context, deadline time.Duration, condition func(context.Co
 	}
 	return nil
 }
+
+// Sleep waits unless the context ends before; then it returns why.
+func Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
