@@ -68,6 +68,13 @@ func (f *followed) wantLimit(t *testing.T, limit int64) {
 	})
 }
 
+// looked waits until the controller has looked at the HPA after its spec was written, and found no Deployment to scale. It does
+// not look again for an hour.
+func looked(t *testing.T) {
+	t.Helper()
+	kubectl(t, "wait", "hpa", "web", "-n", "default", "--for=condition=AbleToScale=False", "--timeout=50s")
+}
+
 // scaled makes an HPA with a status as its controller writes it.
 func scaled(t *testing.T, replicas string) {
 	t.Helper()
@@ -79,12 +86,15 @@ func TestTheOperatorFollowsHPAs(t *testing.T) {
 	f := followHPAs(t, namespace, account)
 	t.Cleanup(func() { remove(t, "hpa", "web", "-n", "default") })
 	kubectl(t, "create", "-f", write(t, []byte(autoscaler)))
+	looked(t)
 	scaled(t, "10")
 	f.wantLimit(t, 1_100_000)
 	scaled(t, "20")
 	f.wantLimit(t, 2_200_000)
 	kubectl(t, "patch", "hpa", "web", "-n", "default", "--type=json", "-p",
 		`[{"op": "replace", "path": "/spec/metrics/0/object/target/averageValue", "value": "50"}]`)
+	looked(t)
+	scaled(t, "20")
 	f.wantLimit(t, 1_100_000)
 	kubectl(t, "delete", "hpa", "web", "-n", "default")
 	eventually(t, "wait for the end", func() bool { return !f.Exceeds(requestsOfWeb, "Service", 9_000_000) })
@@ -99,6 +109,7 @@ func TestTheOperatorFollowsHPAs(t *testing.T) {
 func TestWithoutThePermissionNoHPAIsKnown(t *testing.T) {
 	t.Cleanup(func() { remove(t, "hpa", "web", "-n", "default") })
 	kubectl(t, "create", "-f", write(t, []byte(autoscaler)))
+	looked(t)
 	scaled(t, "10")
 	temporary(t, "serviceaccount", "older", "-n", "default")
 	f := followHPAs(t, "default", "older")
