@@ -94,12 +94,16 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
+		Segments: int(c.Spec.DataAPI.SegmentsPerRequest),
 		AnomalyLimits: registry.AnomalyLimits{
 			Bindings: int(c.Spec.MassAnomaly.Bindings), Share: float64(c.Spec.MassAnomaly.Percent) / 100, Hold: c.Spec.MassAnomaly.Hold.Duration,
 		},
 		Heartbeat: query.Heartbeat{
 			Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c), Coverage: int(ptr.Deref(c.Spec.Coverage.Minimum, 0)),
 		},
+	}
+	if compiled.Refused = compiled.Heartbeat.Scope.Check(); compiled.Refused != nil {
+		return compiled
 	}
 	endpoint := c.Spec.Endpoint
 	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)

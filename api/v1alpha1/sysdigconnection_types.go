@@ -9,6 +9,17 @@ type SysdigConnectionSpec struct {
 	// Endpoint is where Sysdig Monitor is.
 	Endpoint Endpoint `json:"endpoint"`
 
+	// API is which of Sysdig's APIs is asked: Prometheus, or Data for installations that do not have it. Data answers typed sources
+	// only, not promQL, and no counters of type Cumulative.
+	// +optional
+	// +kubebuilder:default=Prometheus
+	API API `json:"api,omitempty"`
+
+	// DataAPI holds what only matters with api: Data.
+	// +optional
+	// +kubebuilder:default={}
+	DataAPI DataAPI `json:"dataAPI,omitzero"`
+
 	// ClusterName is the value of Sysdig's cluster label for this cluster. Every query is confined to it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -47,12 +58,12 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,6}(ms|s|m|h))+$') || (duration(self) >= duration('0s') && duration(self) <= duration('5m'))",message="must be between 0s and 5m"
 	IngestionLag metav1.Duration `json:"ingestionLag,omitzero"`
 
-	// HeartbeatMetric is a PromQL metric that every pod reports every 10 seconds. The time of its newest point tells how far ingestion
+	// HeartbeatMetric is a metric, in PromQL's or in dotted spelling, that every pod reports every 10 seconds. The time of its newest point tells how far ingestion
 	// has come: when that is behind ingestionLag, queries wait with it, and when it stops, nothing new is believed.
 	// +optional
 	// +kubebuilder:default=sysdig_container_up
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_:]*$')",message="must be a PromQL metric name such as sysdig_container_up"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_]*([.:][a-zA-Z0-9_]+)*$')",message="must be a metric name such as sysdig_container_up or uptime"
 	HeartbeatMetric string `json:"heartbeatMetric,omitempty"`
 
 	// Coverage says how many of a target's pods Sysdig's agents have to see.
@@ -72,11 +83,51 @@ type SysdigConnectionSpec struct {
 	// +kubebuilder:default={}
 	MassAnomaly MassAnomaly `json:"massAnomaly,omitzero"`
 
-	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022.
+	// LabelNames are the PromQL labels that this Sysdig installation uses. Leave it out unless the store is older than 2022. With
+	// api: Data the usual ones stand for their dotted names, and others are sent as they are.
 	// +optional
 	// +kubebuilder:default={}
 	LabelNames LabelNames `json:"labelNames,omitzero"`
 }
+
+// API is one of Sysdig's APIs for metrics.
+// +kubebuilder:validation:Enum=Prometheus;Data
+type API string
+
+// The APIs.
+const (
+	// APIPrometheus is the Prometheus API, /prometheus/api/v1/query.
+	APIPrometheus API = "Prometheus"
+	// APIData is the classic data API, /api/data.
+	APIData API = "Data"
+)
+
+// DataAPI holds what is not the same in all installations of the data API.
+type DataAPI struct {
+	// SegmentsPerRequest is how many segments, such as workloads or pods, are asked for at a time. Sysdig returns 10 when nobody
+	// asks for more, and documents no upper limit; what does not fit is asked in further requests.
+	// +optional
+	// +kubebuilder:default=500
+	// +kubebuilder:validation:XValidation:rule="self >= 10 && self <= 10000",message="must be between 10 and 10000"
+	SegmentsPerRequest int32 `json:"segmentsPerRequest,omitempty"`
+
+	// RateFrom is the time aggregation that rates are made from: timeAvg, which Sysdig calls Rate and which is a number per second
+	// already, or sum, which is divided by the seconds of the window. Both are the same where Sysdig stores the count of each
+	// 10 seconds; choose the other one when rates are off by a factor of ten.
+	// +optional
+	// +kubebuilder:default=timeAvg
+	RateFrom RateFrom `json:"rateFrom,omitempty"`
+}
+
+// RateFrom is a time aggregation of the data API.
+// +kubebuilder:validation:Enum=timeAvg;sum
+type RateFrom string
+
+// What rates are made from.
+const (
+	RateFromTimeAvg RateFrom = "timeAvg"
+	RateFromSum     RateFrom = "sum"
+)
 
 // Endpoint is where Sysdig Monitor is: a SaaS region or a URL.
 //

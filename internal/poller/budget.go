@@ -145,6 +145,16 @@ func (b *budget) room(now time.Time) int {
 	return int(b.bucket.TokensAt(now) + 1e-6)
 }
 
+// most is how many requests may be sent at a time at best.
+func (b *budget) most() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.limited() {
+		return math.MaxInt
+	}
+	return b.bucket.Burst()
+}
+
 // take takes a request out of the bucket; it returns false when there is none.
 func (b *budget) take(now time.Time) bool {
 	b.mu.Lock()

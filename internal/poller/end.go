@@ -18,13 +18,16 @@ import (
 func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	left := len(r.asks)
 	for _, e := range res.ended {
 		l.judge(e, res.successes > 0, now)
-		left--
 	}
+	var left []ask
 	for _, a := range r.asks {
-		if !res.was(a) && !a.track.busy { // it was not sent and has been due since then
+		if res.was(a) {
+			continue
+		}
+		left = append(left, a)
+		if !a.track.busy { // it was not sent and has been due since then
 			a.track.wait = a.was
 		}
 	}
@@ -33,7 +36,7 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
 	}
 	if len(r.asks) > 0 && r.connection.Revision == l.connection.Revision {
-		l.reschedule(res, left, now)
+		l.reschedule(res, l.calls(left), now)
 	}
 	return l.usage(now)
 }
@@ -51,10 +54,12 @@ func (l *lane) free(asks ...ask) {
 func (l *lane) judge(e ended, others bool, now time.Time) {
 	t := e.ask.track
 	t.slow = e.slow
+	t.calls = max(e.calls, t.calls)
 	divide := false
 	switch e.reason() {
 	case "":
 		t.answered(e.rows)
+		t.calls = e.calls
 		divide = e.rows > manyRows
 	case metric.Rejected:
 		if e.ask.whole { // of the new questions alone it says little about the others
@@ -76,7 +81,7 @@ func (l *lane) judge(e ended, others bool, now time.Time) {
 	}
 }
 
-// reschedule sets when to go on after a round of which some requests were left over.
+// reschedule sets when to go on after a round of which some HTTP requests were left over.
 func (l *lane) reschedule(res *result, left int, now time.Time) {
 	failure := res.health(nil)
 	if failure == nil {
@@ -106,32 +111,27 @@ func (l *lane) reschedule(res *result, left int, now time.Time) {
 // usage is what the connection costs.
 func (l *lane) usage(now time.Time) registry.Usage {
 	perMinute, by, replicas, sent, refused := l.budget.figures(now)
-	requests := 0
-	for _, t := range l.tracks {
-		if t.quarantined(now) == nil {
-			requests++
-		}
-	}
+	requests, beat := l.round(now), l.beat()
 	u := registry.Usage{
 		Used: sent, Refused: refused, Replicas: replicas, AllowedBy: by, IngestionLag: l.delay.lag(l.connection.IngestionLag).Round(time.Second), Dearest: l.dearest(now),
 		ClockSkew: l.skew.ahead.Round(time.Second), ClockKnown: l.skew.known,
-		EffectiveInterval: effectiveInterval(l.connection.Interval, requests, perMinute/float64(replicas)),
+		EffectiveInterval: effectiveInterval(l.connection.Interval, requests, beat, perMinute/float64(replicas)),
 	}
 	if requests > 0 {
-		u.Wanted = int(math.Ceil(float64((requests+1)*replicas) * float64(time.Minute) / float64(l.connection.Interval)))
+		u.Wanted = int(math.Ceil(float64((requests+beat)*replicas) * float64(time.Minute) / float64(l.connection.Interval)))
 	}
 	u.Allowed = int(min(perMinute, unlimited))
 	return u
 }
 
 // effectiveInterval is how often each of some requests is sent when so many a minute are allowed. Each batch of them, of a minute's
-// worth at most, takes one more for the heartbeat.
-func effectiveInterval(interval time.Duration, requests int, perMinute float64) time.Duration {
-	if float64(requests+1)*float64(time.Minute) <= perMinute*float64(interval) || requests == 0 {
+// worth at most, takes those of a heartbeat besides.
+func effectiveInterval(interval time.Duration, requests, beat int, perMinute float64) time.Duration {
+	if float64(requests+beat)*float64(time.Minute) <= perMinute*float64(interval) || requests == 0 {
 		return interval
 	}
-	batch := max(min(float64(requests+1), math.Floor(perMinute)), least)
-	minutes := float64(requests) / perMinute * batch / (batch - 1)
+	batch := max(min(float64(requests+beat), math.Floor(perMinute)), float64(beat+1))
+	minutes := float64(requests) / perMinute * batch / (batch - float64(beat))
 	return max(interval, time.Duration(minutes*float64(time.Minute))).Round(time.Second)
 }
 

@@ -74,6 +74,8 @@ type hearing struct {
 	heard query.Heard
 	// age is how old the newest point was.
 	age time.Duration
+	// calls is how many HTTP requests it took to hear it once.
+	calls int
 }
 
 func newLane(now time.Time) *lane {
@@ -207,21 +209,27 @@ func (l *lane) full(r *round, shapes []registry.Asked) {
 		l.next = l.grid.after(now)
 		return
 	}
-	due := l.due(shapes, r)
-	if room := l.budget.room(now) - 1; room > 0 { // one is for the heartbeat
-		r.asks = due[:min(room, len(due))]
-	}
-	left := due[len(r.asks):]
-	for _, a := range left {
-		r.spare(a.never, noRoom(l.connection.Name))
+	spent, left := 0, 0
+	room := l.budget.room(now) - l.beat()
+	for _, together := range query.Together(l.due(shapes, r), (*ask).about) {
+		cost := l.cost(together)
+		if left > 0 || spent+cost > room {
+			left += cost
+			for _, a := range together {
+				r.spare(a.never, noRoom(l.connection.Name))
+			}
+			continue
+		}
+		spent += cost
+		r.asks = append(r.asks, together...)
 	}
 	for _, a := range r.asks {
 		l.take(a, now)
 	}
-	l.budget.putOff(now, len(left))
+	l.budget.putOff(now, left)
 	l.next = l.regular(now)
-	if len(left) > 0 {
-		l.next = l.roomAgain(now, len(left), len(r.asks))
+	if left > 0 {
+		l.next = l.roomAgain(now, left, spent)
 		return
 	}
 	for _, t := range l.tracks {
@@ -235,12 +243,46 @@ func (l *lane) take(a ask, now time.Time) {
 	a.track.busy, a.track.wait = true, wait{due: l.regular(now), turn: l.turn}
 }
 
-// roomAgain is when the budget has room for a heartbeat and what is left, or is full, once asks have been sent.
-func (l *lane) roomAgain(now time.Time, left, asks int) time.Time {
-	if asks > 0 {
-		asks++
+// cost is how many HTTP requests it takes to ask what goes together: as many as the last time. What costs more than the budget can
+// hold is tried when that is full.
+func (l *lane) cost(together []ask) int {
+	cost := together[0].request.Calls()
+	for _, a := range together {
+		cost = max(cost, a.track.calls)
 	}
-	wait := min(l.budget.wait(now, left+1, asks), time.Minute)
+	return max(min(cost, l.budget.most()-l.beat()), 1)
+}
+
+// calls is how many HTTP requests it takes to ask all of some asks.
+func (l *lane) calls(asks []ask) (n int) {
+	for _, together := range query.Together(asks, (*ask).about) {
+		n += l.cost(together)
+	}
+	return n
+}
+
+// round is how many HTTP requests a whole round takes, without the heartbeat.
+func (l *lane) round(now time.Time) int {
+	var asks []ask
+	for _, p := range l.plans {
+		for _, request := range p.requests {
+			if t := l.tracks[request.Key]; t != nil && t.quarantined(now) == nil {
+				asks = append(asks, ask{request: request, track: t})
+			}
+		}
+	}
+	return l.calls(asks)
+}
+
+// beat is how many HTTP requests a heartbeat takes.
+func (l *lane) beat() int { return max(l.hearing.calls, 1) }
+
+// roomAgain is when the budget has room for a heartbeat and what is left, or is full, once some HTTP requests have been sent.
+func (l *lane) roomAgain(now time.Time, left, spent int) time.Time {
+	if spent > 0 {
+		spent += l.beat()
+	}
+	wait := min(l.budget.wait(now, left+l.beat(), spent), time.Minute)
 	return l.grid.point(now.Add(max(wait, time.Millisecond)))
 }
 
@@ -324,8 +366,8 @@ func (l *lane) affords(r *round) time.Time {
 	if ready := l.gathered.Add(l.gather); now.Before(ready) {
 		return ready
 	}
-	need := len(r.asks) + 1
-	if need > l.budget.room(now) || l.budget.room(l.next)-need < len(l.tracks)+1 {
+	need := l.calls(r.asks) + l.beat()
+	if need > l.budget.room(now) || l.budget.room(l.next)-need < l.round(now)+l.beat() {
 		return l.next
 	}
 	l.gather = min(2*l.gather, l.connection.Interval)

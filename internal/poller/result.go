@@ -27,6 +27,8 @@ type ended struct {
 	failure *metric.Failure // nil when it was answered
 	rows    int
 	slow    bool
+	// calls is how many HTTP requests it took, together with those that were asked with it.
+	calls int
 }
 
 func (e ended) reason() metric.Reason {

@@ -13,7 +13,6 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // round is what is asked of one connection at one time. It is planned by the lane and belongs to the goroutine that runs it.
@@ -152,12 +151,12 @@ func (p *Poller) sendAll(ctx context.Context, r *round, res *result) {
 func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan struct{}, heard query.Heard, attempt query.Attempt, res *result) {
 	var group errgroup.Group
 	group.SetLimit(cap(places))
-	for _, a := range asks {
+	for _, together := range query.Together(asks, (*ask).about) {
 		group.Go(func() error {
 			select {
 			case places <- struct{}{}:
-				p.ask(ctx, r, a, heard, attempt, res)
-				r.lane.free(a)
+				p.ask(ctx, r, together, heard, attempt, res)
+				r.lane.free(together...)
 				<-places
 			case <-ctx.Done():
 			}
@@ -185,7 +184,7 @@ func (p *Poller) listen(ctx context.Context, r *round, needs query.Needs, res *r
 		res.failed(b.failure)
 	default:
 		age := p.clock.Now().Add(r.skew.ahead).Sub(newest)
-		res.hearing = hearing{asked: r.at, needs: needs, heard: b.heard, age: age}
+		res.hearing = hearing{asked: r.at, needs: needs, heard: b.heard, age: age, calls: b.calls}
 	}
 	return b.heard, b.failure
 }
@@ -226,6 +225,8 @@ type beat struct {
 	heard   query.Heard
 	failure *metric.Failure
 	noRoom  bool
+	// calls is how many HTTP requests it took.
+	calls int
 
 	// offset is what the answer proves of Sysdig's clock, and date what that showed, when it is dated.
 	offset offset
@@ -242,60 +243,131 @@ func (b beat) refuted() bool { return b.well() && b.heard.Newest.After(b.date.Ad
 // beat asks for the heartbeat at a time.
 func (p *Poller) beat(ctx context.Context, r *round, needs query.Needs, at time.Time) beat {
 	b := beat{at: at}
-	sent := p.clock.Now()
-	if !r.lane.budget.take(sent) {
+	var first exchange
+	line := p.line(ctx, r, func(e exchange) {
+		if b.calls++; b.calls == 1 {
+			first = e
+		}
+	})
+	answer, err := line.Listen(r.connection.Heartbeat, needs, at)
+	switch {
+	case errors.Is(err, errNoRoom):
 		b.noRoom = true
 		return b
-	}
-	answer, err := p.send(ctx, r, r.connection.Heartbeat.PromQL(needs), at)
-	received := p.clock.Now()
-	if err != nil {
+	case err != nil:
 		b.failure = metric.AsFailure(err)
-	} else {
+	default:
 		b.heard, b.failure = r.connection.Heartbeat.Read(answer, at, needs)
 	}
-	if err == nil || b.failure.Reason == metric.Rejected { // perhaps for asking about the future; others may come from anybody on the way
-		b.date = answer.Date
-		b.offset, b.dated = offsetOf(b.date, sent, received)
+	if first.telling() {
+		b.date = first.date
+		b.offset, b.dated = offsetOf(b.date, first.sent, first.received)
 	}
 	return b
 }
 
-// ask sends one request, unless an earlier one of the round was told to stop, and files its outcomes.
-func (p *Poller) ask(ctx context.Context, r *round, a ask, heard query.Heard, attempt query.Attempt, res *result) {
+// exchange is one HTTP request and its answer.
+type exchange struct {
+	sent, received time.Time
+	// date is what the clock of who answered showed.
+	date time.Time
+	err  error
+}
+
+// telling tells whether the date is Sysdig's: it answered, or refused the question, perhaps for asking about the future. Other errors
+// may come from anybody on the way.
+func (e exchange) telling() bool {
+	return !e.sent.IsZero() && (e.err == nil || metric.AsFailure(e.err).Reason == metric.Rejected)
+}
+
+// errNoRoom ends what is asked when the budget has no room for another request.
+var errNoRoom = errors.New("the budget has no room for another request")
+
+// line sends requests as far as the budget goes, and tells of each.
+func (p *Poller) line(ctx context.Context, r *round, tell func(exchange)) query.Line {
+	return query.Line{Segments: r.connection.Segments, Send: func(call query.Call) (query.Reply, error) {
+		e := exchange{sent: p.clock.Now()}
+		if !r.lane.budget.take(e.sent) {
+			return query.Reply{}, errNoRoom
+		}
+		var reply query.Reply
+		reply, e.err = p.send(ctx, r, call)
+		e.received, e.date = p.clock.Now(), later(reply.Answer.Date, reply.Data.Date)
+		tell(e)
+		return reply, e.err
+	}}
+}
+
+// about is the request of an ask.
+func (a *ask) about() *query.Request { return &a.request }
+
+// ask sends requests that go together, unless an earlier one of the round was told to stop, and files their outcomes. When they are
+// refused as a whole, each is asked alone: one of them is at fault.
+func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Heard, attempt query.Attempt, res *result) {
 	attempt.Received = p.clock.Now()
-	if gap := heard.Covers(&a.request); gap != nil {
-		p.board.File(a.request.Fail(gap, attempt))
-		res.done(ended{ask: a})
+	asks = slices.DeleteFunc(slices.Clone(asks), func(a ask) bool {
+		gap := heard.Covers(&a.request)
+		if gap != nil {
+			p.board.File(a.request.Fail(gap, attempt))
+			res.done(ended{ask: a})
+		}
+		return gap != nil
+	})
+	if len(asks) == 0 {
 		return
 	}
 	if stop := res.stopped(); stop != nil {
-		p.board.File(a.request.Fail(stop, attempt))
+		p.failEach(asks, stop, attempt)
 		return
 	}
-	if !r.lane.budget.take(attempt.Received) { // Sysdig allows less than we knew when the round was planned
-		p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
-		return
+	requests := make([]query.Request, len(asks))
+	for i := range asks {
+		requests[i] = asks[i].request
 	}
-	sent := attempt.Received
-	answer, err := p.send(ctx, r, a.request.PromQL, attempt.At)
-	if ctx.Err() != nil {
+	calls, slow := 0, false
+	line := p.line(ctx, r, func(e exchange) {
+		calls++
+		slow = slow || e.received.Sub(e.sent) > slowAnswer || timedOut(e.err)
+	})
+	answers, err := line.Ask(requests, attempt.At)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case errors.Is(err, errNoRoom): // Sysdig allows less than we knew when the round was planned
+		for _, a := range asks {
+			p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
+		}
+		return
+	case err != nil && len(asks) > 1 && metric.AsFailure(err).Reason == metric.Rejected:
+		for i := range asks {
+			p.ask(ctx, r, asks[i:i+1], heard, attempt, res)
+		}
 		return
 	}
 	attempt.Received = p.clock.Now()
-	failure := query.Complete(answer)
-	if err != nil {
-		failure = metric.AsFailure(err)
+	for i, a := range asks {
+		e := ended{ask: a, calls: calls, slow: slow}
+		if err != nil {
+			e.failure = metric.AsFailure(err)
+		} else {
+			e.failure, e.rows = query.Complete(answers[i]), len(answers[i].Series)
+		}
+		if e.reason() == metric.RateLimited {
+			r.lane.budget.lower(attempt.Received)
+		}
+		res.done(e)
+		if e.failure != nil {
+			p.board.File(a.request.Fail(e.failure, attempt))
+			continue
+		}
+		p.board.File(a.request.Read(answers[i], attempt, p.cluster))
 	}
-	if failure != nil && failure.Reason == metric.RateLimited {
-		r.lane.budget.lower(attempt.Received)
-	}
-	res.done(ended{ask: a, failure: failure, rows: len(answer.Series), slow: attempt.Received.Sub(sent) > slowAnswer || timedOut(err)})
-	if failure != nil {
+}
+
+func (p *Poller) failEach(asks []ask, failure *metric.Failure, attempt query.Attempt) {
+	for _, a := range asks {
 		p.board.File(a.request.Fail(failure, attempt))
-		return
 	}
-	p.board.File(a.request.Read(answer, attempt, p.cluster))
 }
 
 // slowAnswer is from when on an answer counts as slow.
@@ -307,18 +379,22 @@ func timedOut(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// send sends one query, counts it, and tells the budget what the answer says of it.
-func (p *Poller) send(ctx context.Context, r *round, promQL string, at time.Time) (sysdig.Answer, error) {
+// send sends one request, counts it, and tells the budget what the answer says of it.
+func (p *Poller) send(ctx context.Context, r *round, call query.Call) (reply query.Reply, err error) {
 	sent := p.clock.Now()
-	answer, err := r.connection.Source.Query(ctx, promQL, at)
+	if call.Data != nil {
+		reply.Data, err = r.connection.Source.Data(ctx, *call.Data)
+	} else {
+		reply.Answer, err = r.connection.Source.Query(ctx, call.PromQL, call.At)
+	}
 	if ctx.Err() != nil {
-		return answer, err
+		return reply, err
 	}
 	var reason metric.Reason
 	if err != nil {
 		reason = metric.AsFailure(err).Reason
 	}
 	p.metrics.request(r.connection.Name, reason, p.clock.Since(sent))
-	r.lane.budget.learn(p.clock.Now(), answer.RateLimit)
-	return answer, err
+	r.lane.budget.learn(p.clock.Now(), max(reply.Answer.RateLimit, reply.Data.RateLimit))
+	return reply, err
 }

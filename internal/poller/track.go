@@ -37,8 +37,8 @@ type track struct {
 	// missed counts rounds in a row that gave no answer, and slow is set when the last one ran into its deadline.
 	missed int
 	slow   bool
-	// rows is how many the last answer had.
-	rows int
+	// rows is how many the last answer had, and calls how many HTTP requests it took; 0 before there was one.
+	rows, calls int
 	// refused is why Sysdig refuses the request, and until when it is left alone; nil when it does not.
 	refused *metric.Failure
 	until   time.Time

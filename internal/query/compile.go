@@ -19,6 +19,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // Target is what the API server knows of a binding's target.
@@ -153,6 +154,9 @@ func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnecti
 	scope := ScopeOf(c)
 	var shape Shape
 	var view View
+	if failure := cmp.Or(scope.Check(), unknownTo(scope.API, b)); failure != nil {
+		return Question{}, failure
+	}
 	if b.Spec.Source.PromQL != nil {
 		shape, view, failure = compileRaw(b, scope)
 	} else {
@@ -189,13 +193,50 @@ func compileMeasure(b *v1alpha1.SysdigMetricBinding) (metric.Measure, *metric.Fa
 	return m, nil
 }
 
+// unknownTo refuses what an API cannot answer.
+func unknownTo(api v1alpha1.API, b *v1alpha1.SysdigMetricBinding) *metric.Failure {
+	switch m := b.Spec.Source.Metric; {
+	case api != v1alpha1.APIData:
+		return nil
+	case m == nil:
+		return metric.Failf(metric.Rejected, "spec.source.promQL: the connection has api Data, which takes no PromQL; use source.metric, or a connection with api Prometheus")
+	case m.CounterType == v1alpha1.CounterCumulative:
+		return metric.Failf(metric.Rejected, "spec.source.metric.counterType: the connection has api Data, which cannot tell the resets of a Cumulative counter; use a connection with api Prometheus")
+	}
+	return nil
+}
+
 // ScopeOf compiles what all questions of a connection have in common.
 func ScopeOf(c *v1alpha1.SysdigConnection) Scope {
+	scope := promQLScope(c)
+	if c.Spec.API == v1alpha1.APIData {
+		scope.API, scope.RateFrom = v1alpha1.APIData, c.Spec.DataAPI.RateFrom
+		l := &scope.Labels
+		for _, name := range []*string{&l.Cluster, &l.Namespace, &l.WorkloadType, &l.Workload, &l.Pod} {
+			*name = dataLabel(*name)
+		}
+	}
+	return scope
+}
+
+// Check is why nothing of a connection can be asked; nil when it can.
+func (s Scope) Check() *metric.Failure {
+	if s.API != v1alpha1.APIData {
+		return nil
+	}
+	if _, err := sysdig.Filter(s.clauses(nil)); err != nil {
+		return metric.Failf(metric.Rejected, "spec.clusterName of connection %s: %s", s.Connection, err)
+	}
+	return nil
+}
+
+func promQLScope(c *v1alpha1.SysdigConnection) Scope {
 	names := c.Spec.LabelNames
 	return Scope{
 		Connection: c.Name,
 		Endpoint:   fmt.Sprint(c.Spec.Endpoint.URL, c.Spec.Endpoint.Region, c.Spec.Endpoint.PrometheusPath, c.Spec.Endpoint.Headers),
 		Cluster:    c.Spec.ClusterName,
+		API:        v1alpha1.APIPrometheus,
 		Labels: Labels{
 			Cluster:      cmp.Or(string(names.Cluster), "kube_cluster_name"),
 			Namespace:    cmp.Or(string(names.Namespace), "kube_namespace_name"),
@@ -208,16 +249,20 @@ func ScopeOf(c *v1alpha1.SysdigConnection) Scope {
 
 func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (Shape, View, *metric.Failure) {
 	m := b.Spec.Source.Metric
-	where, failure := compileWhere(m.Where, scope.Labels)
+	where, failure := compileWhere(m.Where, scope)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
+	name, source := promQLName(m.Name), ""
+	if scope.API == v1alpha1.APIData {
+		name, source = dataName(m.Name)
+	}
 	shape := Shape{
-		Scope: scope, Metric: promQLName(m.Name), Time: m.TimeAggregation, Cumulative: m.CounterType == v1alpha1.CounterCumulative,
+		Scope: scope, Metric: name, Source: source, Time: m.TimeAggregation, Cumulative: m.CounterType == v1alpha1.CounterCumulative,
 		Group: metric.Aggregation(m.GroupAggregation), Window: m.Window.Duration, Where: where,
 	}
 	view := View{Namespace: b.Namespace}
-	shape.Dimensions, view.Dimensions, failure = dimensionsOf(m, b.Spec.Target, scope.Labels)
+	shape.Dimensions, view.Dimensions, failure = dimensionsOf(m, b.Spec.Target, scope)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
@@ -235,6 +280,8 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 		shape.Grain = ByNamespace
 	case t.APIVersion == "apps/v1" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, t.Kind):
 		shape.Grain, view.Workload, view.WorkloadType = ByWorkload, t.Name, strings.ToLower(t.Kind)
+	case t.APIVersion == "v1" && t.Kind == "Service" && shape.Scope.API == v1alpha1.APIData:
+		shape.Grain, view.Service, view.ByService, view.Selector = ByService, t.Name, true, selector
 	case t.APIVersion == "v1" && t.Kind == "Service":
 		if t.Selector == nil && selector == "" {
 			return withoutSelector(t.Name)
@@ -260,14 +307,15 @@ func withoutSelector(service string) *metric.Failure {
 }
 
 // dimensionsOf compiles the dimensions of a typed source.
-func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, l Labels) (of, as dimensions, failure *metric.Failure) {
+func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, scope Scope) (of, as dimensions, failure *metric.Failure) {
+	l := scope.Labels
 	taken := confined(l)
 	taken[l.Pod] = "the pods are reduced by groupAggregation; for a value per pod use target kind Pod with a selector"
 	if target != nil {
 		taken[l.Workload] = "the target says which workload the value describes; bind each workload, or all by selector"
 		taken[l.WorkloadType] = taken[l.Workload]
 	}
-	return compileDimensions("spec.source.metric.dimensions", m.Dimensions, l, taken)
+	return compileDimensions("spec.source.metric.dimensions", m.Dimensions, scope, taken)
 }
 
 // confined are the labels that confine every query, and why a binding leaves them alone.
@@ -278,17 +326,17 @@ func confined(l Labels) map[string]string {
 
 // compileDimensions returns the labels to keep apart, in canonical order so that equal ones make equal shapes, and the names
 // under which they are served. taken are labels that cannot be kept apart, and why.
-func compileDimensions(field string, wanted []v1alpha1.Dimension, l Labels, taken map[string]string) (of, as dimensions, failure *metric.Failure) {
+func compileDimensions(field string, wanted []v1alpha1.Dimension, scope Scope, taken map[string]string) (of, as dimensions, failure *metric.Failure) {
 	if len(wanted) > maxDimensions {
 		return of, as, metric.Failf(metric.Rejected, "%s: at most %d labels can be kept apart", field, maxDimensions)
 	}
 	named := map[string]string{}
 	for i, dimension := range wanted {
-		name := l.labelName(string(dimension))
+		name := scope.labelName(string(dimension))
 		if why := taken[name]; why != "" {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s cannot be kept apart: %s", field, i, dimension, why)
 		}
-		if !groupable(name) {
+		if scope.API == v1alpha1.APIPrometheus && !groupable(name) {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: PromQL cannot group by %s", field, i, name)
 		}
 		if other, ok := named[name]; ok {
@@ -310,18 +358,47 @@ func groupable(name string) bool {
 }
 
 // compileWhere writes label filters in canonical order, so that equal filters make equal shapes.
-func compileWhere(filters []v1alpha1.LabelFilter, names Labels) (string, *metric.Failure) {
+func compileWhere(filters []v1alpha1.LabelFilter, scope Scope) (string, *metric.Failure) {
 	matchers := make([]string, 0, len(filters))
 	for i, f := range filters {
-		name := names.labelName(f.Label)
-		if name == names.Namespace || name == names.Cluster {
+		name := scope.labelName(f.Label)
+		if name == scope.Labels.Namespace || name == scope.Labels.Cluster {
 			return "", metric.Failf(metric.Rejected,
 				"spec.source.metric.where[%d].label: %s is set by the operator: a binding sees its own namespace in the connection's cluster", i, f.Label)
 		}
-		matchers = append(matchers, ","+oneOf(name, f.Values, f.Operator == v1alpha1.FilterIn).String())
+		in := f.Operator == v1alpha1.FilterIn
+		if scope.API == v1alpha1.APIPrometheus {
+			matchers = append(matchers, ","+oneOf(name, f.Values, in).String())
+			continue
+		}
+		clause, failure := compileClause(name, f.Values, in)
+		if failure != nil {
+			return "", metric.Failf(metric.Rejected, "spec.source.metric.where[%d]: %s", i, failure.Message)
+		}
+		matchers = append(matchers, clause)
 	}
 	slices.Sort(matchers)
-	return strings.Join(slices.Compact(matchers), ""), nil
+	return strings.Join(slices.Compact(matchers), and(scope.API)), nil
+}
+
+// and joins two filters. PromQL's carry their comma.
+func and(api v1alpha1.API) string {
+	if api == v1alpha1.APIData {
+		return " and "
+	}
+	return ""
+}
+
+// compileClause writes one filter of the data API.
+func compileClause(label string, values []string, in bool) (string, *metric.Failure) {
+	if slices.Contains(values, "") {
+		return "", metric.Failf(metric.Rejected, "the connection has api Data, whose filters cannot ask for a label that is missing")
+	}
+	clause, err := sysdig.Filter([]sysdig.Clause{{Label: label, Values: values, Not: !in}})
+	if err != nil {
+		return "", metric.Failf(metric.Rejected, "%s", err)
+	}
+	return clause, nil
 }
 
 // oneOf matches a label that is (or is not) one of the values. Values are matched literally, whatever they contain.

@@ -45,7 +45,9 @@ func (a Attempt) coverageOf(s Shape, cluster Cluster) *coverage {
 }
 
 // ofPods tells whether the objects that rows describe are pods or made of pods.
-func (s Shape) ofPods() bool { return s.Grain == ByWorkload || s.Grain == ByPod }
+func (s Shape) ofPods() bool {
+	return s.Grain == ByWorkload || s.Grain == ByPod || s.Grain == ByService
+}
 
 // objects are the tallies of a namespace. Each namespace is counted once, however many questions are about it.
 func (c *coverage) objects(namespace string) map[rowKey]tally {
@@ -75,7 +77,7 @@ func (c *coverage) objects(namespace string) map[rowKey]tally {
 // object is the tally of the one object of a view, or of all its pods.
 func (c *coverage) object(v View) tally {
 	switch {
-	case c == nil:
+	case c == nil, v.ByService && v.Selector == "": // nobody knows which pods those of a Service without a selector are
 		return tally{}
 	case v.ByService, v.All:
 		var pods []string

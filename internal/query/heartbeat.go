@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -56,6 +57,9 @@ func (h Heartbeat) Needs(requests []Request) Needs {
 	return n
 }
 
+// podWindows are the windows in which pods matter, in order.
+func (n Needs) podWindows() []time.Duration { return slices.Sorted(maps.Keys(n.pods)) }
+
 // Within tells whether whoever has asked for others knows these.
 func (n Needs) Within(others Needs) bool {
 	for _, window := range n.windows {
@@ -99,7 +103,7 @@ func (h Heartbeat) perPod(n Needs) string {
 		func(time.Duration) []string { return nil },
 	} {
 		var promQL string
-		for _, w := range slices.Sorted(maps.Keys(n.pods)) {
+		for _, w := range n.podWindows() {
 			text := windowText(w)
 			promQL += fmt.Sprintf(` or label_replace(max by (%s, %s) (count_over_time(%s[%s])) >= %g, "%s", "%s", "", "")`,
 				h.Scope.Labels.Namespace, h.Scope.Labels.Pod, h.selector(namespaces(w)), text, pointsOf(w), partLabel, text)
@@ -166,7 +170,7 @@ func (h Heartbeat) Read(answer sysdig.Answer, at time.Time, asked Needs) (Heard,
 // readPods finds the pods that are seen. The failure is why they are not known: a pod that was cut off looks silent.
 func (h Heartbeat) readPods(answer sysdig.Answer, asked Needs) (*seen, *metric.Failure) {
 	cut := Complete(answer)
-	if h.perPod(asked) == "" {
+	if h.Scope.API == v1alpha1.APIPrometheus && h.perPod(asked) == "" {
 		cut = metric.Failf(metric.Truncated, "the bindings have %d different windows, too many for one query", len(asked.pods))
 	}
 	if cut != nil {

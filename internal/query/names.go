@@ -1,29 +1,83 @@
 package query
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
-// metricNames are dotted names whose PromQL form does not follow the rule of promQLName. From Sysdig's pages "Metrics
-// Available in Monitor Light" and "Additional Metrics Values Available in Troubleshooting".
-func metricNames(dotted string) (string, bool) {
-	switch dotted {
-	case "host.error.count":
-		return "sysdig_container_syscall_error_count", true
-	case "uptime":
-		return "sysdig_container_up", true
-	case "container.count":
-		return "sysdig_container_count", true
+// notation is one name in the two notations that Sysdig uses: dotted in its data API and Form editor, and PromQL's.
+type notation struct{ dotted, promQL string }
+
+// metricNames are the metrics of Sysdig's containers whose names in the two notations do not follow from each other by rule, or
+// whose dotted name cannot be told from the PromQL one. From Sysdig's pages "Metrics Available in Monitor Light" and
+// "Additional Metrics Values Available in Troubleshooting".
+func metricNames() []notation {
+	return []notation{
+		{"host.error.count", "sysdig_container_syscall_error_count"},
+		{"uptime", "sysdig_container_up"},
+		{"container.count", "sysdig_container_count"},
+		{"net.bytes.in", "sysdig_container_net_in_bytes"},
+		{"net.bytes.out", "sysdig_container_net_out_bytes"},
+		{"net.bytes.total", "sysdig_container_net_total_bytes"},
+		{"memory.bytes.used", "sysdig_container_memory_used_bytes"},
+		{"memory.bytes.virtual", "sysdig_container_memory_virtual_bytes"},
+		{"fs.bytes.used", "sysdig_container_fs_used_bytes"},
+		{"fs.bytes.free", "sysdig_container_fs_free_bytes"},
+		{"fs.bytes.total", "sysdig_container_fs_total_bytes"},
 	}
-	return "", false
 }
+
+// labelNames are the labels that both notations have, apart from those that follow by the rule of promQLLabel. From official
+// code of Sysdig's (MCP server, Terraform provider) and, for the sets, from alert definitions that are in use.
+func labelNames() []notation {
+	return []notation{
+		{"kubernetes.cluster.name", "kube_cluster_name"},
+		{"kubernetes.namespace.name", "kube_namespace_name"},
+		{"kubernetes.workload.name", "kube_workload_name"},
+		{"kubernetes.workload.type", "kube_workload_type"},
+		{"kubernetes.pod.name", "kube_pod_name"},
+		{"kubernetes.node.name", "kube_node_name"},
+		{"kubernetes.deployment.name", "kube_deployment_name"},
+		{"kubernetes.statefulSet.name", "kube_statefulset_name"},
+		{"kubernetes.daemonSet.name", "kube_daemonset_name"},
+		{"kubernetes.replicaSet.name", "kube_replicaset_name"},
+		{"kubernetes.service.name", "kube_service_name"},
+		{"container.name", "container_name"},
+		{"host.hostName", "host_hostname"},
+		{"host.mac", "host_mac"},
+		{"net.http.url", "net_http_url"},
+		{"net.http.method", "net_http_method"},
+		{"net.http.statusCode", "net_http_statusCode"},
+	}
+}
+
+// serviceLabel is the label of Services in the data API. No metric of the Prometheus API has one.
+const serviceLabel = "kubernetes.service.name"
+
+// find returns the other notation of a name; empty when the table does not have it.
+func find(table []notation, name string, of, other func(notation) string) string {
+	if i := slices.IndexFunc(table, func(n notation) bool { return of(n) == name }); i >= 0 {
+		return other(table[i])
+	}
+	return ""
+}
+
+func dotted(n notation) string { return n.dotted }
+func promQL(n notation) string { return n.promQL }
+
+const (
+	containerPrefix = "sysdig_container_"
+	hostPrefix      = "sysdig_host_"
+)
 
 // promQLName turns a metric name of either notation into the PromQL one. The rule for dotted names: the container scope,
 // dots become underscores, and the unit word bytes moves to the end (net.bytes.in: sysdig_container_net_in_bytes). JVM
 // metrics carry the prefix jmx instead. Any other name without a dot is a PromQL name already.
 func promQLName(name string) string {
-	if known, ok := metricNames(name); ok {
+	if known := find(metricNames(), name, dotted, promQL); known != "" {
 		return known
 	}
 	if !strings.Contains(name, ".") {
@@ -36,34 +90,80 @@ func promQLName(name string) string {
 	if i := slices.Index(words, "bytes"); i >= 0 {
 		words = append(slices.Delete(words, i, i+1), "bytes")
 	}
-	return "sysdig_container_" + strings.Join(words, "_")
+	return containerPrefix + strings.Join(words, "_")
 }
 
-// labelName turns a label of either notation into the PromQL one: the labels of Kubernetes objects by the connection's
-// table, the rest by rule (kubernetes.x.y: kube_x_y; dots become underscores).
-func (l Labels) labelName(name string) string {
-	switch name {
-	case "kubernetes.cluster.name":
-		return l.Cluster
-	case "kubernetes.namespace.name":
-		return l.Namespace
-	case "kubernetes.workload.type":
-		return l.WorkloadType
-	case "kubernetes.workload.name":
-		return l.Workload
-	case "kubernetes.pod.name":
-		return l.Pod
-	case "kubernetes.statefulSet.name":
-		return "kube_statefulset_name"
-	case "kubernetes.daemonSet.name":
-		return "kube_daemonset_name"
-	case "kubernetes.replicaSet.name":
-		return "kube_replicaset_name"
-	case "host.hostName":
-		return "host_hostname"
+// dataName turns a metric name of either notation into the dotted one, and tells which entity reports it. The names of the data
+// API do not say that, so a PromQL name of a host is the dotted name and the source host. A PromQL name that no rule covers,
+// such as that of a scraped metric, is the same in both.
+func dataName(name string) (id, source string) {
+	source = "container"
+	if strings.Contains(name, ".") {
+		return name, source
+	}
+	if rest, ok := strings.CutPrefix(name, hostPrefix); ok {
+		name, source = containerPrefix+rest, "host"
+	}
+	if known := find(metricNames(), name, promQL, dotted); known != "" {
+		return known, source
+	}
+	for _, rule := range []struct{ prefix, root string }{{containerPrefix, ""}, {"jmx_jvm_", "jvm."}} {
+		if rest, ok := strings.CutPrefix(name, rule.prefix); ok {
+			return rule.root + strings.ReplaceAll(rest, "_", "."), source
+		}
+	}
+	return name, source
+}
+
+// promQLLabel turns a label of either notation into the PromQL one; the rule is kubernetes.x.y: kube_x_y, and dots become
+// underscores.
+func promQLLabel(name string) string {
+	if known := find(labelNames(), name, dotted, promQL); known != "" {
+		return known
 	}
 	if rest, ok := strings.CutPrefix(name, "kubernetes."); ok {
 		name = "kube_" + rest
 	}
 	return strings.ReplaceAll(name, ".", "_")
+}
+
+// dataLabel turns a label of either notation into the dotted one. What no rule covers is the same in both: newer stores take
+// PromQL's labels in the data API too.
+func dataLabel(name string) string {
+	if known := find(labelNames(), name, promQL, dotted); known != "" {
+		return known
+	}
+	for _, rule := range []struct{ prefix, root string }{{"kube_pod_label_", "kubernetes.pod.label."}, {"agent_tag_", "agent.tag."}} {
+		if rest, ok := strings.CutPrefix(name, rule.prefix); ok {
+			return rule.root + rest
+		}
+	}
+	return name
+}
+
+// labelName turns a label of either notation into that of the scope's API: the labels of Kubernetes objects by the connection's
+// table, the rest by rule.
+func (s Scope) labelName(name string) string {
+	if s.API == v1alpha1.APIData {
+		return cmp.Or(s.Labels.own(dataLabel(name)), dataLabel(name))
+	}
+	return cmp.Or(s.Labels.own(promQLLabel(name)), promQLLabel(name))
+}
+
+// own is the label of this installation for a label in the usual spelling of either notation; empty for all but those in the
+// table.
+func (l Labels) own(usual string) string {
+	switch usual {
+	case "kubernetes.cluster.name", "kube_cluster_name":
+		return l.Cluster
+	case "kubernetes.namespace.name", "kube_namespace_name":
+		return l.Namespace
+	case "kubernetes.workload.type", "kube_workload_type":
+		return l.WorkloadType
+	case "kubernetes.workload.name", "kube_workload_name":
+		return l.Workload
+	case "kubernetes.pod.name", "kube_pod_name":
+		return l.Pod
+	}
+	return ""
 }

@@ -4,6 +4,8 @@ import (
 	"hash/fnv"
 	"slices"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 const (
@@ -49,7 +51,9 @@ func (p Part) has(namespace string) bool {
 // Request is one query and the questions that its answer answers.
 type Request struct {
 	Key
+	// PromQL is empty for the data API, which has a filter in its place.
 	PromQL    string
+	filter    string
 	Questions []Question
 }
 
@@ -93,15 +97,23 @@ func Plan(questions []Question, halved func(Key) bool) []Request {
 // Whole halves nothing that Sysdig could take as a whole.
 func Whole(Key) bool { return false }
 
-// alone is the PromQL that asks one question.
-func (q Question) alone() string { return Plan([]Question{q}, Whole)[0].PromQL }
+// alone is the query that asks one question.
+func (q Question) alone() string { return Plan([]Question{q}, Whole)[0].text() }
+
+// text is the query as people read it.
+func (r *Request) text() string {
+	if r.Shape.Value().Scope.API == v1alpha1.APIData {
+		return r.dataText()
+	}
+	return r.PromQL
+}
 
 func requestsOf(key Key, questions []Question, halved func(Key) bool) []Request {
 	request := Request{Key: key, Questions: questions}
 	divisible := request.Divisible()
 	if !divisible || !halved(key) {
-		request.PromQL = promQLOf(key.Shape.Value(), questions)
-		if !divisible || len(request.PromQL) <= maxQueryLength {
+		request.PromQL, request.filter = textsOf(key.Shape.Value(), questions)
+		if !divisible || len(request.text()) <= maxQueryLength {
 			return []Request{request}
 		}
 	}
@@ -115,11 +127,15 @@ func requestsOf(key Key, questions []Question, halved func(Key) bool) []Request 
 	return requests
 }
 
-func promQLOf(s Shape, questions []Question) string {
-	if s.Grain == Raw {
-		return s.PromQL
+// textsOf are what a request asks with, by its API.
+func textsOf(s Shape, questions []Question) (promQL, filter string) {
+	switch {
+	case s.Scope.API == v1alpha1.APIData:
+		return "", filterOf(s, questions)
+	case s.Grain == Raw:
+		return s.PromQL, ""
 	}
-	return s.promQL(s.narrow(questions))
+	return s.promQL(s.narrow(questions)), ""
 }
 
 // narrow collects the namespaces and, when they are few, the objects that the questions are about. A view by selector
@@ -130,9 +146,10 @@ func (s Shape) narrow(questions []Question) narrow {
 		n.namespaces = append(n.namespaces, q.View.Namespace)
 		n.workloads = append(n.workloads, q.View.Workload)
 		n.pods = append(n.pods, q.View.Pod)
+		n.services = append(n.services, q.View.Service)
 	}
 	n.namespaces = distinct(n.namespaces)
-	n.workloads, n.pods = fewNames(n.workloads), fewNames(n.pods)
+	n.workloads, n.pods, n.services = fewNames(n.workloads), fewNames(n.pods), fewNames(n.services)
 	return n
 }
 

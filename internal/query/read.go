@@ -129,12 +129,15 @@ func (q Question) ofPods() bool {
 func (r reader) services(objects map[string]Found) {
 	view := r.question.View
 	for name, selector := range r.cluster.Services(view.Namespace, view.Selector) {
-		if selector == "" {
+		if selector == "" && r.table.shape.Grain != ByService {
 			objects[name] = Found{Failure: withoutSelector(name)}
 			continue
 		}
 		one := view
 		one.Selector = selector
+		if r.table.shape.Grain == ByService {
+			one.Service = name
+		}
 		objects[name] = r.one(one)
 	}
 }
@@ -199,7 +202,7 @@ func (r reader) dropped() *metric.Failure {
 
 // rows are those that describe the one object of a view.
 func (r reader) rows(v View) []*row {
-	if !v.ByService {
+	if !v.ByService || r.table.shape.Grain == ByService {
 		return r.table.rows[r.table.shape.viewKey(v)]
 	}
 	var rows []*row

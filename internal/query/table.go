@@ -130,8 +130,11 @@ func (s Shape) key(of map[string]string) rowKey {
 	} else {
 		key.namespace = of[l.Namespace]
 	}
-	if s.Grain == ByWorkload {
+	switch s.Grain {
+	case ByWorkload:
 		key.workloadType, key.workload = of[l.WorkloadType], of[l.Workload]
+	case ByService:
+		key.object = of[serviceLabel]
 	}
 	if s.Grain != Raw && s.Group == "" {
 		key.pod = of[l.Pod]
@@ -159,6 +162,8 @@ func (s Shape) viewKey(v View) rowKey {
 		return rowKey{namespace: v.Namespace, workloadType: v.WorkloadType, workload: v.Workload}
 	case ByPod:
 		return rowKey{namespace: v.Namespace, pod: v.Pod}
+	case ByService:
+		return rowKey{namespace: v.Namespace, object: v.Service}
 	case ByNamespace:
 		return rowKey{namespace: v.Namespace}
 	default:

@@ -31,7 +31,7 @@ func QuestionTime(now time.Time, lag time.Duration) time.Time {
 
 // narrow is a set of further matchers of one request: the namespaces that are wanted, and the objects when they are few.
 type narrow struct {
-	namespaces, workloads, pods []string
+	namespaces, workloads, pods, services []string
 }
 
 // promQL writes the query of a typed shape: the containers of a pod summed, the pods of a row reduced unless the view does
@@ -66,6 +66,8 @@ func (s Shape) rowLabels() []string {
 		return append(row, s.Dimensions.list()...)
 	case ByWorkload:
 		row = []string{l.Namespace, l.WorkloadType, l.Workload}
+	case ByService:
+		row = []string{l.Namespace, serviceLabel}
 	default:
 		row = []string{l.Namespace}
 	}

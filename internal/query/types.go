@@ -22,6 +22,8 @@ const (
 	ByWorkload Grain = "Workload"
 	// ByPod has one row per namespace and pod.
 	ByPod Grain = "Pod"
+	// ByService has one row per namespace and Service. Only the data API has it.
+	ByService Grain = "Service"
 	// ByNamespace has one row per namespace.
 	ByNamespace Grain = "Namespace"
 	// Raw is whatever the PromQL returns, one row per value of the object label.
@@ -37,11 +39,15 @@ type Scope struct {
 	Endpoint string
 	// Cluster confines every selector; empty for all clusters.
 	Cluster string
+	// API is which of Sysdig's APIs is asked.
+	API v1alpha1.API
+	// RateFrom is the time aggregation that the data API makes rates from; empty for the Prometheus API.
+	RateFrom v1alpha1.RateFrom
 	// Labels are the label names of the installation.
 	Labels Labels
 }
 
-// Labels are the PromQL labels of Kubernetes objects.
+// Labels are the labels of Kubernetes objects, in the notation of the API.
 type Labels struct{ Cluster, Namespace, WorkloadType, Workload, Pod string }
 
 // ShapeID stands for a shape, the same for equal ones. Questions hold it in place of the shape: it is as small as a pointer,
@@ -61,10 +67,11 @@ type Shape struct {
 
 	// Of typed sources.
 	Metric     string
+	Source     string // the entity that reports the metric; empty for the Prometheus API, whose names tell it
 	Time       v1alpha1.TimeAggregation
 	Cumulative bool
 	Group      metric.Aggregation // empty when the rows are of pods and reduced by the view
-	Where      string             // canonical PromQL matchers, each with a leading comma
+	Where      string             // canonical: PromQL matchers, each with a leading comma, or a filter of the data API
 
 	// Of raw PromQL, which is shared only within one namespace.
 	PromQL      string // confined, and completed by a time vector for each of its selectors
@@ -106,6 +113,8 @@ type View struct {
 	Workload, WorkloadType string
 	// Pod picks one row by pod.
 	Pod string
+	// Service picks a row by Service, where there are such rows.
+	Service string
 	// ByService picks rows by pod: those of the pods that a Service selects now or selected within the window. Selector is
 	// that of the Service; with All it is a selector of Services, or of pods when they are the objects.
 	ByService bool

@@ -12,9 +12,10 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
-// Source answers PromQL for an explicit time. Its errors are failures; see metric.AsFailure.
+// Source answers PromQL for an explicit time, and questions to the data API. Its errors are failures; see metric.AsFailure.
 type Source interface {
 	Query(ctx context.Context, promQL string, at time.Time) (sysdig.Answer, error)
+	Data(ctx context.Context, request sysdig.DataRequest) (sysdig.DataAnswer, error)
 }
 
 // Connection is a compiled SysdigConnection.
@@ -28,6 +29,8 @@ type Connection struct {
 	RequestsPerMinute int
 	// QueriesPerNamespace is how many shapes the bindings of one namespace may need; 0 for any number.
 	QueriesPerNamespace int
+	// Segments is how many segments the data API is asked for at a time.
+	Segments int
 	// AnomalyLimits say when values that fall together are not believed.
 	AnomalyLimits AnomalyLimits
 	// Heartbeat tells how far ingestion has come.

@@ -125,7 +125,7 @@ var wrongConnections = []wrong{
 	},
 	{
 		"a heartbeat that is a query", `{heartbeatMetric: "sum(up)"}`,
-		"spec.heartbeatMetric", "must be a PromQL metric name such as sysdig_container_up",
+		"spec.heartbeatMetric", "must be a metric name such as sysdig_container_up or uptime",
 	},
 	{
 		"more pods than there are", `{coverage: {minimum: 120}}`,
