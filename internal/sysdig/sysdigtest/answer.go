@@ -75,7 +75,10 @@ func gone() answer {
 	return failure(http.StatusGone, "gone", "This API endpoint is not supported.")
 }
 
-func timedOut() answer {
+func (c *call) timedOut() answer {
+	if c.api == classicAPI {
+		return classicFailure(http.StatusGatewayTimeout, classicError{Reason: "Timeout", Message: "the request took too long"})
+	}
 	return failure(http.StatusServiceUnavailable, "timeout", "query timed out in expression evaluation")
 }
 

@@ -2,9 +2,11 @@ package sysdigtest
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,13 +21,16 @@ type call struct {
 	id string
 	// number is the request's place in the log.
 	number int
-	// route is the endpoint behind /prometheus/api/v1/, such as "query" or "label/pod/values"; inAPI is false for
-	// paths outside.
+	// api is the family of endpoints and route what stands behind its path, such as "query", "label/pod/values" or "data".
+	api   api
 	route string
-	inAPI bool
 	// badForm is set when the parameters could not be read.
-	badForm  error
-	params   url.Values
+	badForm error
+	params  url.Values
+	// data is the body of a call of the data API, and badData is set when it could not be read.
+	data    dataRequest
+	badData error
+
 	token    string
 	team     *team
 	fault    activeFault
@@ -44,7 +49,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Accept-Encoding, User-Agent")
 	h.Set("Cache-Control", "no-cache, no-store, max-age=0, must-revalidate")
 	h.Set("Set-Cookie", "SDSESSION="+c.id+"; Path=/; HttpOnly")
-	if c.inAPI {
+	if c.api == prometheusAPI || c.api == classicAPI {
 		h.Set("X-Ratelimit-Limit", strconv.Itoa(s.rateLimit()))
 	}
 	s.deliver(w, c, s.handle(c))
@@ -57,30 +62,49 @@ func (s *Server) newCall(r *http.Request) *call {
 	s.mu.Unlock()
 
 	c := &call{Request: r, switches: switches, token: bearer(r)}
-	c.badForm = r.ParseForm()
-	c.params = maps.Clone(r.Form)
-	if switches.QueryStringOnly {
-		c.params, c.badForm = r.URL.Query(), nil
+	c.api, c.route = s.locate(r.URL.Path)
+	entry := Request{At: s.clk.Now(), Method: r.Method, Path: r.URL.Path}
+	if c.api == classicAPI {
+		s.readClassic(c, &entry)
+	} else {
+		s.readForm(c, &entry)
 	}
-	c.route, c.inAPI = strings.CutPrefix(r.URL.Path, s.prefix+"/prometheus/api/v1/")
-	endpoint, _, _ := strings.Cut(c.route, "/")
-	c.fault = s.faults.pick(endpoint, append([]string{c.params.Get("query")}, c.params["match[]"]...)...)
-
-	entry := Request{
-		At:     s.clk.Now(),
-		Method: r.Method,
-		Path:   r.URL.Path,
-		Query:  c.params.Get("query"),
-		Time:   c.params.Get("time"),
-		Params: c.params,
-		Fault:  c.fault.Kind,
-	}
+	entry.Fault = c.fault.Kind
 	if c.token != "" {
 		entry.Token = Fingerprint(c.token)
 	}
 	c.number = s.log.add(entry)
 	c.id = fmt.Sprintf("00000000-0000-4000-8000-%012x", c.number+1)
 	return c
+}
+
+// readForm reads the parameters of a call of the Prometheus API.
+func (s *Server) readForm(c *call, entry *Request) {
+	c.badForm = c.ParseForm()
+	c.params = maps.Clone(c.Form)
+	if c.switches.QueryStringOnly {
+		c.params, c.badForm = c.URL.Query(), nil
+	}
+	endpoint, _, _ := strings.Cut(c.route, "/")
+	c.fault = s.faults.pick(endpoint, append([]string{c.params.Get("query")}, c.params["match[]"]...)...)
+	entry.Query, entry.Time, entry.Params = c.params.Get("query"), c.params.Get("time"), c.params
+}
+
+// readClassic reads the parameters of a call of the classic API, or the body of one that asks for data.
+func (s *Server) readClassic(c *call, entry *Request) {
+	c.params = c.URL.Query()
+	entry.Params = c.params
+	if c.route != routeData {
+		c.fault = s.faults.pick(c.route)
+		return
+	}
+	body, err := io.ReadAll(c.Body)
+	if err == nil {
+		c.data, err = decodeDataRequest(body)
+	}
+	c.badData = err
+	c.fault = s.faults.pick(c.route, append(c.data.promQLNames(), string(body))...)
+	entry.Query, entry.Time = string(body), c.data.End.text()
 }
 
 // handle decides on the answer. Faults that stand for a proxy or the network come first, as these do.
@@ -101,7 +125,7 @@ func (s *Server) handle(c *call) answer {
 	case FaultGarbage:
 		return f.garbageAnswer()
 	}
-	if !c.inAPI {
+	if c.api == noAPI {
 		return notFound()
 	}
 	if c.team = s.teamOf(c.token); c.team == nil {
@@ -114,14 +138,14 @@ func (s *Server) handle(c *call) answer {
 }
 
 func (s *Server) serveRoute(c *call) answer {
-	endpoint := s.endpoint(c.route)
+	endpoint := s.endpoint(c)
 	if endpoint.serve == nil {
-		if unsupported(c.route) {
+		if c.api == prometheusAPI && unsupported(c.route) {
 			return gone()
 		}
 		return notFound()
 	}
-	if c.Method != http.MethodGet && (c.Method != http.MethodPost || endpoint.getOnly) {
+	if !slices.Contains(endpoint.methods(), c.Method) {
 		return text(http.StatusMethodNotAllowed, "Method Not Allowed\n")
 	}
 	if c.badForm != nil {
@@ -141,7 +165,7 @@ func (s *Server) serveRoute(c *call) answer {
 			return answer{cut: true}
 		}
 		if delay > timeout {
-			return timedOut()
+			return c.timedOut()
 		}
 	}
 	return endpoint.serve(c)
@@ -150,13 +174,30 @@ func (s *Server) serveRoute(c *call) answer {
 // endpoint is how one route of the API is served.
 type endpoint struct {
 	serve func(*call) answer
-	// getOnly refuses POST.
-	getOnly bool
+	// getOnly refuses POST, and postOnly GET.
+	getOnly, postOnly bool
 	// slot counts the call among the concurrent queries.
 	slot bool
 }
 
-func (s *Server) endpoint(route string) endpoint {
+func (e endpoint) methods() []string {
+	switch {
+	case e.getOnly:
+		return []string{http.MethodGet}
+	case e.postOnly:
+		return []string{http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodPost}
+}
+
+func (s *Server) endpoint(c *call) endpoint {
+	if c.api == classicAPI {
+		return s.classicEndpoint(c.route)
+	}
+	return s.prometheusEndpoint(c.route)
+}
+
+func (s *Server) prometheusEndpoint(route string) endpoint {
 	switch route {
 	case "query":
 		return endpoint{serve: s.instantQuery, slot: true}
@@ -173,14 +214,14 @@ func (s *Server) endpoint(route string) endpoint {
 	case "alerts":
 		return endpoint{serve: func(c *call) answer { return c.success(map[string][]string{"alerts": {}}, nil, nil) }, getOnly: true}
 	}
-	if name, ok := labelOf(route); ok {
+	if name, ok := labelInPath(route); ok {
 		return endpoint{serve: func(c *call) answer { return s.labelValues(c, name) }, getOnly: true}
 	}
 	return endpoint{}
 }
 
-// labelOf returns the label name of a route "label/{name}/values".
-func labelOf(route string) (string, bool) {
+// labelInPath returns the label name of a route "label/{name}/values".
+func labelInPath(route string) (string, bool) {
 	rest, ok := strings.CutPrefix(route, "label/")
 	if !ok {
 		return "", false

@@ -215,10 +215,6 @@ func wantStatus(t *testing.T, res result, status int, fragments ...string) {
 // fixture returns one case of a file in testdata by its name.
 func fixture(t *testing.T, file, name string) (body map[string]any, text string) {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/" + file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all struct {
 		Cases []struct {
 			Name     string
@@ -226,9 +222,7 @@ func fixture(t *testing.T, file, name string) (body map[string]any, text string)
 			BodyText string
 		}
 	}
-	if err := json.Unmarshal(raw, &all); err != nil {
-		t.Fatal(err)
-	}
+	readJSON(t, file, &all)
 	for _, c := range all.Cases {
 		if c.Name == name {
 			return c.Body, c.BodyText
@@ -236,6 +230,18 @@ func fixture(t *testing.T, file, name string) (body map[string]any, text string)
 	}
 	t.Fatalf("%s has no case %q", file, name)
 	return nil, ""
+}
+
+// readJSON reads a file in testdata.
+func readJSON(t *testing.T, file string, into any) {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // shape returns the JSON types of a document, without the values of strings and numbers.

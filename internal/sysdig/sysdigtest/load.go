@@ -21,7 +21,9 @@ const (
 	LabelNode         = "kube_node_name"
 	LabelContainer    = "container_name"
 	LabelMethod       = "net_http_method"
-	labelDatasource   = "_sysdig_datasource"
+	// LabelService is known to the classic API only, as kubernetes.service.name.
+	LabelService    = "kube_service_name"
+	labelDatasource = "_sysdig_datasource"
 )
 
 // Metrics that a [Load] produces, one series per pod.
@@ -47,6 +49,8 @@ type Workload struct {
 	Cluster, Namespace string
 	// Kind is the workload's type in lower case, such as deployment, and Name its name.
 	Kind, Name string
+	// Service is the name of the Service before the workload; empty for none. See LabelService.
+	Service string
 	// Pods returns the names of the pods that share the load now.
 	Pods func() []string
 	// RPS returns the present total of requests per second.
@@ -185,6 +189,9 @@ func (w Workload) labels(metric, pod string) map[string]string {
 	}
 	if metric == MetricScraped {
 		lset[labelDatasource] = "prometheus"
+	}
+	if w.Service != "" {
+		lset[LabelService] = w.Service
 	}
 	if !w.Unattributed {
 		lset[LabelWorkloadType], lset[LabelWorkloadName] = w.Kind, w.Name

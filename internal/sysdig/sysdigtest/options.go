@@ -51,9 +51,39 @@ type Limits struct {
 	Series int
 	// LabelValues is how many label values are returned when the call sets no limit; 5,000.
 	LabelValues int
+
+	// DataSamples is how many buckets a call of the data API may ask for; 600, by Sysdig's old documentation of it.
+	DataSamples int
+	// DataTimeout is when the server gives a call of the classic API up; 30 s, by "Working with the Data API".
+	DataTimeout time.Duration
+	// Timelines are the resolutions that the data API offers, finest first; those of IBM Cloud Monitoring by default. What is
+	// stored is kept for [Retention] only.
+	Timelines []Timeline
+	// Descriptors is the longest page of metric descriptors, whatever a call asks for; 0 means no such limit, and Sysdig
+	// documents none.
+	Descriptors int
+}
+
+// Timeline is a resolution of the data API.
+type Timeline struct {
+	// Sampling is the width of its buckets, in whole seconds.
+	Sampling time.Duration
+	// Kept is how far it reaches back.
+	Kept time.Duration
+}
+
+// ibmTimelines are those of "About IBM Cloud Monitoring".
+func ibmTimelines() []Timeline {
+	const day = 24 * time.Hour
+	return []Timeline{
+		{10 * time.Second, 4 * time.Hour}, {time.Minute, 2 * day}, {10 * time.Minute, 14 * day}, {time.Hour, 60 * day}, {day, 450 * day},
+	}
 }
 
 func (l Limits) withDefaults() Limits {
+	if l.Timelines == nil {
+		l.Timelines = ibmTimelines()
+	}
 	return Limits{
 		QueryCharacters:   cmp.Or(l.QueryCharacters, 50_000),
 		MetricNames:       cmp.Or(l.MetricNames, 10),
@@ -66,6 +96,10 @@ func (l Limits) withDefaults() Limits {
 		MatchCharacters:   cmp.Or(l.MatchCharacters, 255),
 		Series:            cmp.Or(l.Series, 10_000),
 		LabelValues:       cmp.Or(l.LabelValues, 5_000),
+		DataSamples:       cmp.Or(l.DataSamples, 600),
+		DataTimeout:       cmp.Or(l.DataTimeout, 30*time.Second),
+		Timelines:         l.Timelines,
+		Descriptors:       l.Descriptors,
 	}
 }
 
@@ -102,9 +136,46 @@ type Switches struct {
 	RetryAfter time.Duration
 	// OddContentEncoding labels answers, which stay uncompressed, "text/plain; gzip; charset=utf8".
 	OddContentEncoding bool
+	// Classic are the switches of the classic API.
+	Classic ClassicSwitches
+}
+
+// ClassicSwitches choose between behaviours of the classic API, /api/data and the lists of metrics and labels.
+type ClassicSwitches struct {
+	// ErrorStatus is the status of a request that is refused, which nobody has recorded; 400 by default.
+	ErrorStatus int
+	// NestedRows sends the rows of a bucket as lists in one list, as the oldest documentation has it.
+	NestedRows bool
+	// ExtraFields adds fields to answers that no documentation names.
+	ExtraFields bool
+	// NullGaps sends a bucket without a point as a row with null; otherwise such a bucket has no row.
+	NullGaps bool
+	// LastFromNow measures the window of last back from the clock, not from the newest visible bucket.
+	LastFromNow bool
+	// AnyCase compares the names of aggregations without regard to case.
+	AnyCase bool
+	// FilterOr accepts or in filters: one official source has it, another says that the API refuses it.
+	FilterOr bool
+	// FilterQuotedOnly refuses values of filters without quotes, as Sysdig announced.
+	FilterQuotedOnly bool
+	// StoredPoints makes the aggregation over time ineffective at a sampling of [Interval]: the point counts as it is stored.
+	StoredPoints bool
+	// TimeAvgPerInterval divides timeAvg by the number of intervals in the window, not by its seconds. No recording proves
+	// either.
+	TimeAvgPerInterval bool
+	// EmptyBeyondTimeline answers without data when a window reaches back further than the timeline of its sampling; such a
+	// request is refused otherwise.
+	EmptyBeyondTimeline bool
+	// DottedOnly refuses the names of PromQL, as an old store does.
+	DottedOnly bool
+	// OldBackend answers 500 to requests for metric descriptors: only the older list of metrics is there.
+	OldBackend bool
+	// RecordedDescriptors lists the metrics of a recorded answer in place of those in the store.
+	RecordedDescriptors bool
 }
 
 func (s Switches) withDefaults() Switches {
 	s.RejectStatus = cmp.Or(s.RejectStatus, http.StatusUnprocessableEntity)
+	s.Classic.ErrorStatus = cmp.Or(s.Classic.ErrorStatus, http.StatusBadRequest)
 	return s
 }

@@ -135,7 +135,7 @@ func (s *Server) run(c *call, p prepared, q promql.Query) answer {
 		var broken promql.ErrStorage
 		switch {
 		case errors.As(res.Err, &timeout):
-			return timedOut()
+			return c.timedOut()
 		case errors.As(res.Err, &canceled):
 			return answer{cut: true}
 		case errors.As(res.Err, &broken):
@@ -161,6 +161,9 @@ func (s *Server) run(c *call, p prepared, q promql.Query) answer {
 
 // timeout returns how long a call may take: what it asks for, but no more than the limit.
 func (s *Server) timeout(c *call) time.Duration {
+	if c.api == classicAPI {
+		return s.limits.DataTimeout
+	}
 	if d, err := parseDuration(c.params.Get("timeout")); err == nil && d > 0 {
 		return min(d, s.limits.Timeout)
 	}

@@ -33,10 +33,12 @@ type point struct {
 // series holds the points of one label set in ascending time. The part of points that was handed out to a reader is
 // never written again: appending goes behind it, trimming moves the start, and everything else replaces the slice.
 type series struct {
-	lset   labels.Labels
-	key    string
-	pod    string
-	points []point
+	// lset lacks LabelService, which is in service.
+	lset    labels.Labels
+	key     string
+	pod     string
+	service string
+	points  []point
 }
 
 // Store is an in-memory set of time series with an ingestion lag. It implements [storage.Queryable] as of the moment
@@ -44,12 +46,15 @@ type series struct {
 type Store struct {
 	clk clock.PassiveClock
 
-	mu        sync.RWMutex
-	lag       time.Duration
-	partial   float64
-	byKey     map[string]*series
-	byName    map[string][]*series
-	metadata  map[string]Metadata
+	mu       sync.RWMutex
+	lag      time.Duration
+	partial  float64
+	byKey    map[string]*series
+	byName   map[string][]*series
+	metadata map[string]Metadata
+	// metrics and labels are the names that were ever stored: what has no points any more is still known.
+	metrics   map[string]struct{}
+	labels    map[string]struct{}
 	veils     []Veil // replaced as a whole
 	lastSweep time.Time
 }
@@ -74,6 +79,8 @@ func NewStore(clk clock.PassiveClock) *Store {
 		byKey:     map[string]*series{},
 		byName:    map[string][]*series{},
 		metadata:  map[string]Metadata{},
+		metrics:   map[string]struct{}{},
+		labels:    map[string]struct{}{},
 		lastSweep: clk.Now(),
 	}
 }
@@ -102,6 +109,23 @@ func (s *Store) SetMetadata(name string, m Metadata) {
 	s.metadata[name] = m
 }
 
+// knowsMetric tells whether the metric was ever stored or declared.
+func (s *Store) knowsMetric(name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, stored := s.metrics[name]
+	_, declared := s.metadata[name]
+	return stored || declared
+}
+
+// knowsLabel tells whether a series with the label was ever stored.
+func (s *Store) knowsLabel(name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.labels[name]
+	return ok
+}
+
 // Horizon returns the timestamp up to which points are visible now.
 func (s *Store) Horizon() time.Time {
 	s.mu.RLock()
@@ -110,7 +134,8 @@ func (s *Store) Horizon() time.Time {
 }
 
 // Append adds one point to the series with the given labels, which must include __name__. A second point with the same
-// timestamp replaces the first.
+// timestamp replaces the first. Only the classic API shows [LabelService]: series that differ in nothing else are the same
+// series, and the Service named last counts.
 func (s *Store) Append(lset map[string]string, t time.Time, v float64) {
 	s.append(labels.FromMap(lset), point{t.UnixMilli(), v})
 }
@@ -118,6 +143,10 @@ func (s *Store) Append(lset map[string]string, t time.Time, v float64) {
 func (s *Store) append(lset labels.Labels, points ...point) {
 	if len(points) == 0 {
 		return
+	}
+	service := lset.Get(LabelService)
+	if service != "" {
+		lset = labels.NewBuilder(lset).Del(LabelService).Labels()
 	}
 	key := string(lset.Bytes(nil))
 	now := s.clk.Now()
@@ -130,7 +159,10 @@ func (s *Store) append(lset labels.Labels, points ...point) {
 		s.byKey[key] = ser
 		name := lset.Get(model.MetricNameLabel)
 		s.byName[name] = append(s.byName[name], ser)
+		s.metrics[name] = struct{}{}
+		lset.Range(func(l labels.Label) { s.labels[l.Name] = struct{}{} })
 	}
+	ser.service = service
 	for _, p := range points {
 		ser.add(p)
 	}

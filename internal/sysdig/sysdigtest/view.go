@@ -29,8 +29,9 @@ var _ storage.Queryable = view{}
 
 // selected is a series together with the points of it that a caller asked for and may see.
 type selected struct {
-	lset   labels.Labels
-	points []point
+	lset    labels.Labels
+	service string
+	points  []point
 }
 
 func (s *Store) view() view {
@@ -79,7 +80,7 @@ func (v view) match(mint, maxt int64, matchers []*labels.Matcher) []selected {
 				continue
 			}
 			if points := v.veiled(ser.lset, ser.points[i:j:j]); len(points) > 0 {
-				out = append(out, selected{lset: ser.lset, points: points})
+				out = append(out, selected{lset: ser.lset, service: ser.service, points: points})
 			}
 		}
 	}
