@@ -3,6 +3,7 @@ module github.com/sysdig-metrics/sysdig-metrics-operator
 go 1.26.7
 
 require (
+	github.com/agnivade/levenshtein v1.2.2
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/go-logr/logr v1.4.4
 	github.com/go-logr/zapr v1.3.0

@@ -22,6 +22,8 @@ type answer struct {
 	tenant   tenant
 	pace     *pace
 	breaker  *breaker
+	// met is set when the question has had a value at any time.
+	met bool
 	// stands is set while the value that was believed last is not 0.
 	stands bool
 	gap    gap
@@ -89,6 +91,7 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 		if a.reading.Attempted.IsZero() {
 			delete(r.demands[a.question.Shape].unanswered, a)
 		}
+		r.catalogues[a.tenant.connection].check(a, &outcomes[i])
 		changed = append(changed, r.altered(a, now, func() { a.breaker.take(a, &outcomes[i], now) })...)
 	}
 	return changed

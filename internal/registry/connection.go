@@ -18,6 +18,15 @@ type Source interface {
 	Data(ctx context.Context, request sysdig.DataRequest) (sysdig.DataAnswer, error)
 }
 
+// Lister lists what there is. It calls take before each HTTP request, whose error ends the list.
+type Lister interface {
+	// MetricNames are the names of the Prometheus API's metrics, Descriptors those of the data API's.
+	MetricNames(ctx context.Context, take func() error) ([]string, error)
+	Descriptors(ctx context.Context, take func() error) ([]string, error)
+	// LabelNames are the PromQL names of the data API's labels; nil when Sysdig does not tell.
+	LabelNames(ctx context.Context, take func() error) (map[string]string, error)
+}
+
 // Connection is a compiled SysdigConnection.
 type Connection struct {
 	Name string
@@ -36,7 +45,9 @@ type Connection struct {
 	// Heartbeat tells how far ingestion has come.
 	Heartbeat query.Heartbeat
 	// Source answers; nil when Refused says why the connection cannot be used.
-	Source  Source
+	Source Source
+	// Lister lists what Source can be asked about; nil when nobody is to know.
+	Lister  Lister
 	Refused *metric.Failure
 	// Revision grows with every PutConnection, so that a pause that was told to an older one is not kept.
 	Revision int64
@@ -59,6 +70,9 @@ func (r *Registry) PutConnection(c Connection) {
 		c.Health, c.Attempted = old.Health, old.Attempted
 	}
 	c.Usage, c.Anomaly = old.Usage, old.Anomaly
+	if c.Heartbeat.Scope != old.Heartbeat.Scope {
+		delete(r.catalogues, c.Name)
+	}
 	r.breakerOf(c.Name).limits = c.AnomalyLimits
 	r.connections[c.Name] = c
 	var changed []types.NamespacedName
@@ -86,6 +100,7 @@ func (r *Registry) DeleteConnection(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.connections, name)
+	delete(r.catalogues, name)
 }
 
 // Connection returns a connection by name.
