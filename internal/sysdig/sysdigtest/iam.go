@@ -136,13 +136,13 @@ func (i *iam) teamOf(c *call, now time.Time, instance string) *team {
 
 // admit finds the team of a call, or the answer that refuses it.
 func (s *Server) admit(c *call) *answer {
-	refused := s.unauthorized(c)
 	if s.ibm != nil {
 		if c.team = s.iam.teamOf(c, s.clk.Now(), s.ibm.InstanceID); c.team != nil {
 			return nil
 		}
 	}
 	if c.team = s.teamOf(c.token); c.team == nil {
+		refused := s.unauthorized(c)
 		return &refused
 	}
 	if s.ibm != nil && c.switches.IAMOnly {
