@@ -13,6 +13,8 @@ const (
 	prometheusAPI
 	// classicAPI is what stands behind /api/: data, and lists of metrics and labels.
 	classicAPI
+	// iamAPI is IBM's identity service.
+	iamAPI
 )
 
 // Routes of the classic API.
@@ -24,12 +26,24 @@ const (
 )
 
 // locate returns the family of a path and the rest of it. The classic API is under /api whether or not the prefix of the
-// Prometheus API ends in it. A slash at the end makes no difference there.
+// Prometheus API ends in it. A slash at the end makes no difference there. IBM's instances have the Prometheus API with and
+// without /api before it.
 func (s *Server) locate(path string) (api, string) {
+	base := strings.TrimSuffix(s.prefix, "/api")
 	if route, ok := strings.CutPrefix(path, s.prefix+"/prometheus/api/v1/"); ok {
 		return prometheusAPI, route
 	}
-	if route, ok := strings.CutPrefix(path, strings.TrimSuffix(s.prefix, "/api")+"/api/"); ok {
+	if s.ibm != nil {
+		if path == "/"+routeToken {
+			return iamAPI, routeToken
+		}
+		for _, prefix := range []string{base, base + "/api"} {
+			if route, ok := strings.CutPrefix(path, prefix+"/prometheus/api/v1/"); ok {
+				return prometheusAPI, route
+			}
+		}
+	}
+	if route, ok := strings.CutPrefix(path, base+"/api/"); ok {
 		if route = strings.TrimSuffix(route, "/"); s.classicEndpoint(route).serve != nil {
 			return classicAPI, route
 		}

@@ -59,18 +59,31 @@ func (s *Server) descriptor(metric string) descriptor {
 	return d
 }
 
+// entityOf returns the word for what a metric is measured at.
+func entityOf(metric string) string {
+	switch sourceOf(metric) {
+	case sourceHost:
+		return "host"
+	case sourceContainer:
+		return "host.container"
+	}
+	return ""
+}
+
 // descriptors returns those of the metrics that a call sees, sorted by id.
 func (s *Server) descriptors(c *call) []descriptor {
 	v := s.viewOf(c)
-	byID := map[string]descriptor{}
+	metrics := map[string]struct{}{}
 	for _, sel := range v.match(v.oldest, v.newest, nil) {
-		metric := sel.lset.Get(model.MetricNameLabel)
+		metrics[sel.lset.Get(model.MetricNameLabel)] = struct{}{}
+	}
+	byID := map[string]descriptor{}
+	for _, metric := range slices.Sorted(maps.Keys(metrics)) {
 		d := s.descriptor(metric)
 		if known, ok := byID[d.ID]; ok {
 			d = known
 		}
-		entity := map[string]string{sourceHost: "host", sourceContainer: "host.container"}[sourceOf(metric)]
-		if entity != "" && !slices.Contains(d.Namespaces, entity) {
+		if entity := entityOf(metric); entity != "" {
 			d.Namespaces = append([]string{entity}, d.Namespaces...)
 		}
 		byID[d.ID] = d
@@ -176,22 +189,22 @@ type labelPair struct {
 // pairs returns the labels that a call sees, sorted by id.
 func (s *Server) pairs(c *call) []labelPair {
 	v := s.viewOf(c)
-	found := map[labelPair]struct{}{}
-	add := func(label string) { found[labelPair{dottedLabel(label), label}] = struct{}{} }
+	names := map[string]struct{}{}
 	for _, sel := range v.match(v.oldest, v.newest, nil) {
-		sel.lset.Range(func(l labels.Label) {
-			if !strings.HasPrefix(l.Name, "_") {
-				add(l.Name)
-			}
-		})
+		sel.lset.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
 		if sel.service != "" {
-			add(LabelService)
+			names[LabelService] = struct{}{}
 		}
 	}
-	if c.fault.Kind == FaultEmpty {
-		return nil
+	var pairs []labelPair
+	for name := range names {
+		// What begins like this belongs to Prometheus or to the store.
+		if !strings.HasPrefix(name, "_") && c.fault.Kind != FaultEmpty {
+			pairs = append(pairs, labelPair{dottedLabel(name), name})
+		}
 	}
-	return slices.SortedFunc(maps.Keys(found), func(a, b labelPair) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(pairs, func(a, b labelPair) int { return cmp.Compare(a.ID, b.ID) })
+	return pairs
 }
 
 // labelPairs answers the list of labels.

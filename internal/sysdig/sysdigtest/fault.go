@@ -11,7 +11,7 @@ type FaultKind string
 
 const (
 	// FaultDelay answers normally after Fault.Delay. A query that is delayed beyond its timeout, 2 minutes at most,
-	// gets 503 when the timeout ends.
+	// gets 503 when the timeout ends; a call of the classic API gets 504 after 30 seconds.
 	FaultDelay FaultKind = "delay"
 	// FaultHang never answers: it waits until the client goes away or the server closes.
 	FaultHang FaultKind = "hang"
@@ -27,11 +27,11 @@ const (
 	FaultRedirect FaultKind = "redirect"
 	// FaultEmpty answers every call with success and no data.
 	FaultEmpty FaultKind = "empty"
-	// FaultNaN turns every stored value into NaN; times and label sets stay.
+	// FaultNaN turns every stored value into NaN, which the data API writes as null; times and label sets stay.
 	FaultNaN FaultKind = "nan"
 	// FaultOldPoints freezes ingestion: no point that was not visible when the fault was set becomes visible.
 	FaultOldPoints FaultKind = "old-points"
-	// FaultWarnings adds Fault.Body to the warnings of an otherwise normal answer.
+	// FaultWarnings adds Fault.Body to the warnings of an otherwise normal answer; the classic API has none.
 	FaultWarnings FaultKind = "warnings"
 	// FaultGarbage answers 200 with Fault.Body, or with the page of a proxy when Body is empty.
 	FaultGarbage FaultKind = "garbage"
@@ -57,9 +57,11 @@ type Fault struct {
 	RetryAfter  time.Duration
 	URL         string
 
-	// Query restricts the fault to requests whose query text, or match[] parameters, contain it.
+	// Query restricts the fault to requests whose query text, match[] parameters or body of a call of the data API contain it.
+	// That body counts as if it held the PromQL names of its metrics and keys, too.
 	Query string
-	// Route restricts the fault to one endpoint: query, query_range, series, labels, label, metadata.
+	// Route restricts the fault to one endpoint: query, query_range, series, labels, label, metadata; of the classic API data,
+	// data/metrics, v2/metrics/descriptors, v3/labels. Only a fault that names identity/token meets IBM's identity service.
 	Route string
 	// Times is how many requests meet the fault before it is used up; 0 means all.
 	Times int
@@ -108,7 +110,7 @@ func (f *faults) pick(route string, texts ...string) activeFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.active {
-		if a.Times > 0 && a.hits >= a.Times || a.Route != "" && a.Route != route {
+		if a.Times > 0 && a.hits >= a.Times || a.Route != route && (a.Route != "" || route == routeToken) {
 			continue
 		}
 		if strings.Contains(strings.Join(texts, "\n"), a.Query) {

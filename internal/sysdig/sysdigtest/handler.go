@@ -86,8 +86,11 @@ func (s *Server) readForm(c *call, entry *Request) {
 		c.params, c.badForm = c.URL.Query(), nil
 	}
 	endpoint, _, _ := strings.Cut(c.route, "/")
+	if c.api == iamAPI {
+		endpoint = routeToken
+	}
 	c.fault = s.faults.pick(endpoint, append([]string{c.params.Get("query")}, c.params["match[]"]...)...)
-	entry.Query, entry.Time, entry.Params = c.params.Get("query"), c.params.Get("time"), c.params
+	entry.Query, entry.Time, entry.Params = c.params.Get("query"), c.params.Get("time"), withoutSecrets(c.params)
 }
 
 // readClassic reads the parameters of a call of the classic API, or the body of one that asks for data.
@@ -128,8 +131,11 @@ func (s *Server) handle(c *call) answer {
 	if c.api == noAPI {
 		return notFound()
 	}
-	if c.team = s.teamOf(c.token); c.team == nil {
-		return s.unauthorized(c)
+	if c.api == iamAPI {
+		return s.serveRoute(c)
+	}
+	if refusal := s.admit(c); refusal != nil {
+		return *refusal
 	}
 	if !c.team.budget.AllowN(s.clk.Now(), 1) {
 		return tooManyRequests(c.switches.RetryAfter)
@@ -191,8 +197,11 @@ func (e endpoint) methods() []string {
 }
 
 func (s *Server) endpoint(c *call) endpoint {
-	if c.api == classicAPI {
+	switch c.api {
+	case classicAPI:
 		return s.classicEndpoint(c.route)
+	case iamAPI:
+		return endpoint{serve: s.issueToken, postOnly: true}
 	}
 	return s.prometheusEndpoint(c.route)
 }

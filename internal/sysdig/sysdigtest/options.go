@@ -14,7 +14,8 @@ type Options struct {
 	Clock clock.Clock
 	// Tokens are accepted from the start and see every series; [Server.AddToken] adds tokens with a narrower view.
 	Tokens []string
-	// PathPrefix stands before /prometheus, as /api does at IBM Cloud Monitoring. Other paths answer 404.
+	// PathPrefix stands before /prometheus, as /api does at IBM Cloud Monitoring. Other paths answer 404. The classic API is
+	// under /api; a prefix stands before that, too, unless it ends in /api itself.
 	PathPrefix string
 	// Lag is the ingestion lag; 0 means [DefaultLag], a negative value no lag. [Store.SetLag] changes it later.
 	Lag time.Duration
@@ -22,6 +23,8 @@ type Options struct {
 	RequestsPerMinute int
 	// Limits are the service limits; fields that are 0 get the documented defaults.
 	Limits Limits
+	// IBM makes the server an instance of IBM Cloud Monitoring; nil for none.
+	IBM *IBM
 	// Switches choose between behaviours that are undocumented or differ between installations.
 	Switches Switches
 }
@@ -136,6 +139,9 @@ type Switches struct {
 	RetryAfter time.Duration
 	// OddContentEncoding labels answers, which stay uncompressed, "text/plain; gzip; charset=utf8".
 	OddContentEncoding bool
+	// IAMOnly refuses Sysdig's own tokens on an instance of IBM's, with DeniedStatus, which is not documented; 403 by default.
+	IAMOnly      bool
+	DeniedStatus int
 	// Classic are the switches of the classic API.
 	Classic ClassicSwitches
 }
@@ -176,6 +182,7 @@ type ClassicSwitches struct {
 
 func (s Switches) withDefaults() Switches {
 	s.RejectStatus = cmp.Or(s.RejectStatus, http.StatusUnprocessableEntity)
+	s.DeniedStatus = cmp.Or(s.DeniedStatus, http.StatusForbidden)
 	s.Classic.ErrorStatus = cmp.Or(s.Classic.ErrorStatus, http.StatusBadRequest)
 	return s
 }

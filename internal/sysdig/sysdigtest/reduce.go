@@ -231,16 +231,23 @@ func (v view) entities(q question, metric string) []entity {
 	}
 	var out []entity
 	for _, sel := range v.match(q.start+1, q.end, matchers) {
-		source := sourceOf(sel.lset.Get(model.MetricNameLabel))
-		if e := (entity{sel}); q.filter.holds(e) && (metric != "" || source == "" || source == q.source) {
-			if v.nan {
-				e.points = slices.Clone(e.points)
-				for i := range e.points {
-					e.points[i].v = math.NaN()
-				}
-			}
-			out = append(out, e)
+		e := entity{sel}
+		if !q.filter.holds(e) || metric == "" && !q.measures(sel.lset.Get(model.MetricNameLabel)) {
+			continue
 		}
+		if v.nan {
+			e.points = slices.Clone(e.points)
+			for i := range e.points {
+				e.points[i].v = math.NaN()
+			}
+		}
+		out = append(out, e)
 	}
 	return out
+}
+
+// measures tells whether a metric belongs to the source of the question.
+func (q question) measures(metric string) bool {
+	source := sourceOf(metric)
+	return source == "" || source == q.source
 }

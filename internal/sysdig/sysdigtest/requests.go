@@ -17,9 +17,9 @@ type Request struct {
 	At time.Time
 	// Method and Path are those of the request line.
 	Method, Path string
-	// Query is the query text and Time the time parameter, both as sent.
+	// Query is the query text and Time the time parameter, both as sent; of a call of the data API, its body and its end.
 	Query, Time string
-	// Params are all parameters of query string and form body.
+	// Params are all parameters of query string and form body; of an API key, the [Fingerprint].
 	Params url.Values
 	// Token is the [Fingerprint] of the bearer token; empty when there was none.
 	Token string

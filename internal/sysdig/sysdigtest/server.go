@@ -1,6 +1,7 @@
 package sysdigtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +31,8 @@ type Server struct {
 	clk    clock.Clock
 	store  *Store
 	prefix string
+	ibm    *IBM
+	iam    *iam
 	limits Limits
 	parser parser.Parser
 	engine *promql.Engine
@@ -60,6 +63,7 @@ func New(o Options) *Server {
 		clk:       o.Clock,
 		store:     NewStore(o.Clock),
 		prefix:    o.PathPrefix,
+		iam:       newIAM(),
 		limits:    limits,
 		parser:    parser.NewParser(parser.Options{}),
 		slots:     make(chan struct{}, limits.ConcurrentQueries),
@@ -82,6 +86,12 @@ func New(o Options) *Server {
 	})
 	for _, token := range o.Tokens {
 		s.AddToken(token, nil)
+	}
+	if o.IBM != nil {
+		s.ibm = &IBM{InstanceID: o.IBM.InstanceID, TokenLifetime: cmp.Or(o.IBM.TokenLifetime, time.Hour)}
+		for _, key := range o.IBM.APIKeys {
+			s.AddAPIKey(key)
+		}
 	}
 	s.mux.HandleFunc("/", s.serveAPI)
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}

@@ -39,7 +39,7 @@ func WithLabel(name string, values ...string) func(labels.Labels) bool {
 	return func(lset labels.Labels) bool { return slices.Contains(values, lset.Get(name)) }
 }
 
-// SetRequestsPerMinute sets the request budget of every token; 0 means unlimited. A full minute's budget may be spent
+// SetRequestsPerMinute sets the request budget of every token and API key; 0 means unlimited. A full minute's budget may be spent
 // at once and then refills evenly.
 func (s *Server) SetRequestsPerMinute(n int) {
 	s.mu.Lock()
@@ -47,9 +47,17 @@ func (s *Server) SetRequestsPerMinute(n int) {
 	s.perMinute = n
 	limit, burst := perMinute(n)
 	now := s.clk.Now()
+	set := func(budget *rate.Limiter) {
+		budget.SetLimitAt(now, limit)
+		budget.SetBurstAt(now, burst)
+	}
 	for _, t := range s.teams {
-		t.budget.SetLimitAt(now, limit)
-		t.budget.SetBurstAt(now, burst)
+		set(t.budget)
+	}
+	s.iam.mu.Lock()
+	defer s.iam.mu.Unlock()
+	for _, budget := range s.iam.keys {
+		set(budget)
 	}
 }
 

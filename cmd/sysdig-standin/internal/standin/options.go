@@ -26,12 +26,17 @@ type options struct {
 	clockSkew         time.Duration
 	rps               float64
 	requestsPerMinute int
+	ibmInstance       string
+	ibmKeyFile        string
+	ibmTokenLifetime  time.Duration
+	iamOnly           bool
 	workloads         []workload
 }
 
 // workload names a workload and selects the pods that share its load.
 type workload struct {
 	namespace, kind, name string
+	service               string
 	selector              labels.Selector
 }
 
@@ -47,13 +52,18 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.cluster, "cluster", "demo", "`name` of the cluster in the series")
 	flags.StringVar(&o.tokenFile, "token-file", "", "`file` with the accepted API tokens, one on each line (required)")
 	flags.StringVar(&o.tlsDir, "tls-dir", "", "serve HTTPS and write the authority's certificate to ca.crt in this `folder`")
-	flags.StringVar(&o.pathPrefix, "path-prefix", "", "`path` before /prometheus, such as /api")
+	flags.StringVar(&o.pathPrefix, "path-prefix", "", "`path` before /prometheus and before /api, unless it ends in /api itself")
 	flags.DurationVar(&o.lag, "lag", sysdigtest.DefaultLag, "time from a point's timestamp until queries see it")
 	flags.DurationVar(&o.clockSkew, "clock-skew", 0, "how far the clock of the stand-in is ahead of this machine's; negative: behind")
 	flags.Float64Var(&o.rps, "rps", 0, "requests per second of each workload at the start")
 	flags.IntVar(&o.requestsPerMinute, "requests-per-minute", 0, "request budget of each token; 0 means unlimited")
+	flags.StringVar(&o.ibmInstance, "ibm-instance", "", "`GUID` that makes the stand-in an instance of IBM Cloud Monitoring with its identity service")
+	flags.StringVar(&o.ibmKeyFile, "ibm-api-key-file", "", "`file` with the API keys that the identity service accepts, one on each line")
+	flags.DurationVar(&o.ibmTokenLifetime, "ibm-token-lifetime", time.Hour, "how long a token of the identity service lives")
+	flags.BoolVar(&o.iamOnly, "iam-only", false, "accept nothing but tokens of the identity service")
 	flags.Func("workload", "workload `namespace/kind/name` that gets load; may be repeated", o.addWorkload)
 	flags.Func("selector", "label `selector` of the pods of the workload before it", o.addSelector)
+	flags.Func("service", "`name` of the Service of the workload before it, which only the data API shows", o.addService)
 	if err := flags.Parse(args); err != nil {
 		return options{}, fmt.Errorf("flags: %w", err)
 	}
@@ -62,6 +72,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.tokenFile == "" {
 		return options{}, errors.New("--token-file is required")
+	}
+	if (o.ibmInstance == "") != (o.ibmKeyFile == "") || o.iamOnly && o.ibmInstance == "" {
+		return options{}, errors.New("--ibm-instance and --ibm-api-key-file need each other, and --iam-only both")
+	}
+	if o.ibmTokenLifetime < time.Second {
+		return options{}, errors.New("--ibm-token-lifetime is a second at least")
 	}
 	if len(o.workloads) == 0 {
 		return options{}, errors.New("--workload is required")
@@ -95,7 +111,27 @@ func (o *options) addSelector(s string) error {
 	return nil
 }
 
-// readTokens returns the tokens of a file, one on each line.
+func (o *options) addService(s string) error {
+	if len(o.workloads) == 0 {
+		return errors.New("want a --workload before it")
+	}
+	o.workloads[len(o.workloads)-1].service = s
+	return nil
+}
+
+// ibm returns the instance that the stand-in is; nil for none.
+func (o *options) ibm() (*sysdigtest.IBM, error) {
+	if o.ibmInstance == "" {
+		return nil, nil
+	}
+	keys, err := readTokens(o.ibmKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return &sysdigtest.IBM{InstanceID: o.ibmInstance, APIKeys: keys, TokenLifetime: o.ibmTokenLifetime}, nil
+}
+
+// readTokens returns the tokens or keys of a file, one on each line.
 func readTokens(file string) ([]string, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {

@@ -66,6 +66,10 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 	if err != nil {
 		return err
 	}
+	ibm, err := o.ibm()
+	if err != nil {
+		return err
+	}
 	lag := o.lag
 	if lag == 0 {
 		lag = -1
@@ -77,6 +81,8 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 		PathPrefix:        o.pathPrefix,
 		Lag:               lag,
 		RequestsPerMinute: o.requestsPerMinute,
+		IBM:               ibm,
+		Switches:          sysdigtest.Switches{IAMOnly: o.iamOnly},
 	})
 	defer server.Close()
 
@@ -168,6 +174,7 @@ func (s *source) load(cluster string, w workload) sysdigtest.Workload {
 		Namespace: w.namespace,
 		Kind:      w.kind,
 		Name:      w.name,
+		Service:   w.service,
 		Pods:      s.pods.names,
 		RPS:       func() float64 { return s.state().RPS },
 		Silent:    func() bool { return s.state().Silent },

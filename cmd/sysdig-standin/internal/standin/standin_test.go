@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,21 +91,26 @@ func start(t *testing.T, args []string, pods ...*corev1.Pod) *program {
 
 func (p *program) call(method, path string) (int, string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, nil)
+	return p.send(method, path, "", http.Header{"Authorization": {"Bearer " + token}})
+}
+
+func (p *program) send(method, path, body string, header http.Header) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header = header
 	resp, err := p.http.Do(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(answer)
 }
 
 func (p *program) want(method, path string, status int, fragments ...string) {
@@ -193,6 +199,45 @@ func TestTheLoadFollowsTheReadyPodsOfTheCluster(t *testing.T) {
 	}
 }
 
+const perService = `{"last":60,"dataSourceType":"container","metrics":[{"id":"kubernetes.service.name"},` +
+	`{"id":"net.http.request.count","aggregations":{"time":"timeAvg","group":"sum"}}]}`
+
+func TestTheDataAPIShowsTheServiceOfTheLoad(t *testing.T) {
+	p := start(t, flags(t, "--rps", "30", "--workload", "default/deployment/flask", "--selector", "app=flask", "--service", "shop"), pod("a", "flask", corev1.ConditionTrue))
+	p.minute()
+	status, body := p.send(http.MethodPost, "/api/data", perService, http.Header{"Authorization": {"Bearer " + token}})
+	if status != http.StatusOK || !strings.Contains(body, `["shop",30]`) {
+		t.Errorf("status %d: %s", status, body)
+	}
+	if _, body := p.call(http.MethodGet, query("sysdig_container_net_http_request_count")); strings.Contains(body, "shop") {
+		t.Errorf("the Prometheus API shows the Service: %s", body)
+	}
+}
+
+func TestTheStandInIsAnInstanceOfIBMs(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("the-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, flags(t, "--ibm-instance", "guid", "--ibm-api-key-file", keys, "--ibm-token-lifetime", "1m", "--iam-only",
+		"--workload", "default/deployment/flask", "--selector", "app=flask"))
+	p.want(http.MethodGet, query("vector(1)"), http.StatusForbidden, "Access is denied")
+
+	form := url.Values{"grant_type": {"urn:ibm:params:oauth:grant-type:apikey"}, "apikey": {"the-key"}}
+	status, body := p.send(http.MethodPost, "/identity/token", form.Encode(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	var issued struct {
+		Token   string `json:"access_token"`
+		Expires int    `json:"expires_in"`
+	}
+	if err := json.Unmarshal([]byte(body), &issued); err != nil || status != http.StatusOK || issued.Expires != 60 {
+		t.Fatalf("status %d, %v: %s", status, err, body)
+	}
+	header := http.Header{"Authorization": {"Bearer " + issued.Token}, "Ibminstanceid": {"guid"}}
+	if status, body := p.send(http.MethodGet, "/api"+query("vector(1)"), "", header); status != http.StatusOK {
+		t.Errorf("status %d: %s", status, body)
+	}
+}
+
 func TestAPodCountsFromReadyUntilDeletedOrFinished(t *testing.T) {
 	set := &podSet{pods: map[string]types.UID{}}
 	waiting, running := pod("a", "flask", corev1.ConditionFalse), pod("a", "flask", corev1.ConditionTrue)
@@ -275,6 +320,11 @@ func TestWrongUsageIsRefused(t *testing.T) {
 		{"--token-file", "x", "--workload", "a/b/c"},
 		{"--token-file", "x", "--workload", "a/b/c", "--selector", "==="},
 		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "more"},
+		{"--token-file", "x", "--service", "x"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--ibm-instance", "x"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--ibm-api-key-file", "x"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--iam-only"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--ibm-token-lifetime", "0"},
 		{"--no-such"},
 	} {
 		var stderr strings.Builder
