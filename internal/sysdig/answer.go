@@ -93,16 +93,25 @@ func (p *point) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("the time of a point: %w", err)
 	}
-	// Times beyond the year 9999 are no times of samples, and overflow an int64 of milliseconds.
-	if math.IsNaN(seconds) || seconds < 0 || seconds > 253402300799 {
-		return fmt.Errorf("the time of a point is %v", seconds)
+	at, err := unixTime(seconds)
+	if err != nil {
+		return fmt.Errorf("the time of a point: %w", err)
 	}
 	value, err := parseNumber(bytes.TrimSpace(parts[1]))
 	if err != nil {
 		return fmt.Errorf("the value of a point: %w", err)
 	}
-	*p = point{time: time.UnixMilli(int64(seconds * 1000)).UTC(), value: value, set: true}
+	*p = point{time: at, value: value, set: true}
 	return nil
+}
+
+// unixTime is the time of a sample, to the millisecond.
+func unixTime(seconds float64) (time.Time, error) {
+	// Times beyond the year 9999 are no times of samples, and overflow an int64 of milliseconds.
+	if math.IsNaN(seconds) || seconds < 0 || seconds > 253402300799 {
+		return time.Time{}, fmt.Errorf("%v is no time of a sample", seconds)
+	}
+	return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
 }
 
 // parseNumber reads a JSON number, or a JSON string that holds one.
@@ -113,6 +122,11 @@ func parseNumber(raw json.RawMessage) (float64, error) {
 			return 0, err
 		}
 	}
+	return parseFloat(text)
+}
+
+// parseFloat reads a number. What is too large for a float is an infinity, which nobody takes for a value.
+func parseFloat(text string) (float64, error) {
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil && !(errors.Is(err, strconv.ErrRange) && math.IsInf(value, 0)) {
 		return 0, fmt.Errorf("%s is not a number", text)

@@ -34,6 +34,8 @@ var errRedirect = errors.New("Sysdig redirects to another address, which is not 
 type Config struct {
 	// QueryURL is the full address of the instant query; see QueryURL.
 	QueryURL *url.URL
+	// DataURL is the full address of the data API; see DataURL.
+	DataURL *url.URL
 	// Token is the API token. White space around it is ignored: tokens that were piped through base64 often end in a newline.
 	Token string
 	// CABundle holds PEM certificates to trust instead of the system's; empty for the system's.
@@ -71,7 +73,6 @@ func NewClient(c Config) (*Client, error) {
 		return nil, err
 	}
 	return &Client{config: c, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, http: &http.Client{
-		Timeout:       c.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -102,23 +103,55 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Query evaluates a PromQL expression that yields an instant vector for the given time. The error is a *metric.Failure.
 func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer, error) {
-	request, err := c.request(ctx, promQL, at)
+	var answer Answer
+	head, err := c.ask(ctx, c.query(promQL, at), func(body []byte) (err error) {
+		answer, err = decode(body)
+		return err
+	})
+	for i, warning := range answer.Warnings {
+		answer.Warnings[i] = clean(c.redact(warning))
+	}
+	answer.RateLimit, answer.Date = head.rateLimit, head.date
+	return answer, err
+}
+
+// question is what is sent to Sysdig.
+type question struct {
+	method string
+	target *url.URL
+	// body is empty for none; kind is its media type.
+	body, kind string
+}
+
+// head is what an answer says beside its body; zero where there was no answer.
+type head struct {
+	status    int
+	rateLimit int
+	date      time.Time
+}
+
+// errRefused is of an answer that calls itself a success and holds an error about the question.
+var errRefused = errors.New("Sysdig refuses the question")
+
+// ask sends a question and hands the body of a success to decode, which must not keep it. The error is a *metric.Failure.
+func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) error) (head, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	request, err := c.request(ctx, q)
 	if err != nil {
-		return Answer{}, c.transportFailure(err)
+		return head{}, c.transportFailure(err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Answer{}, c.transportFailure(err)
+		return head{}, c.transportFailure(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
-	limit, date := rateLimit(response.Header), date(response.Header)
+	h := head{status: response.StatusCode, rateLimit: rateLimit(response.Header), date: date(response.Header)}
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		return Answer{RateLimit: limit, Date: date}, statusFailure(response.StatusCode, response.Header, body, c.redact)
+		return h, statusFailure(response.StatusCode, response.Header, body, c.redact)
 	}
-	answer, err := c.read(response)
-	answer.RateLimit, answer.Date = limit, date
-	return answer, err
+	return h, c.read(response, decode)
 }
 
 // rateLimit reads how many requests a minute are allowed; 0 when the answer does not say.
@@ -150,7 +183,7 @@ func (c *Client) recycle(body *bytes.Buffer) {
 }
 
 // read reads and decodes a successful answer.
-func (c *Client) read(response *http.Response) (Answer, error) {
+func (c *Client) read(response *http.Response, decode func(body []byte) error) error {
 	body, ok := c.bodies.Get().(*bytes.Buffer)
 	if !ok {
 		body = new(bytes.Buffer)
@@ -159,42 +192,49 @@ func (c *Client) read(response *http.Response) (Answer, error) {
 	read, err := body.ReadFrom(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return Answer{}, c.transportFailure(fmt.Errorf("reading the answer: %w", err))
+		return c.transportFailure(fmt.Errorf("reading the answer: %w", err))
 	case read > maxBody:
-		return Answer{}, metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
+		return metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
 	}
-	answer, err := decode(body.Bytes())
-	if err != nil {
+	err = decode(body.Bytes())
+	switch {
+	case errors.Is(err, errRefused):
+		return metric.Failf(metric.Rejected, "%s", clean(c.redact(err.Error())))
+	case err != nil:
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		return Answer{}, metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", clean(c.redact(kind)), clean(c.redact(err.Error())))
+		return metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", clean(c.redact(kind)), clean(c.redact(err.Error())))
 	}
-	for i, warning := range answer.Warnings {
-		answer.Warnings[i] = clean(c.redact(warning))
-	}
-	return answer, nil
+	return nil
 }
 
-func (c *Client) request(ctx context.Context, promQL string, at time.Time) (*http.Request, error) {
+func (c *Client) query(promQL string, at time.Time) question {
 	form := url.Values{
 		"query":   {promQL},
 		"time":    {strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', -1, 64)},
 		"timeout": {strconv.Itoa(max(int(c.config.Timeout/time.Second), 1)) + "s"},
-	}.Encode()
-	target, method, body := *c.config.QueryURL, http.MethodGet, io.Reader(nil)
-	if len(form) < maxGetURL {
-		target.RawQuery = form
-	} else {
-		method, body = http.MethodPost, strings.NewReader(form)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if encoded := form.Encode(); len(encoded) >= maxGetURL {
+		return question{method: http.MethodPost, target: c.config.QueryURL, body: encoded, kind: "application/x-www-form-urlencoded"}
+	}
+	return get(c.config.QueryURL, form)
+}
+
+func get(address *url.URL, form url.Values) question {
+	target := *address
+	target.RawQuery = form.Encode()
+	return question{method: http.MethodGet, target: &target}
+}
+
+func (c *Client) request(ctx context.Context, q question) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, q.method, q.target.String(), strings.NewReader(q.body))
 	if err != nil {
 		return nil, err
 	}
 	for name, values := range c.config.Headers {
 		request.Header[name] = values
 	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if q.body != "" {
+		request.Header.Set("Content-Type", q.kind)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.config.Token)
 	request.Header.Set("Accept", "application/json")

@@ -23,6 +23,15 @@ func regionURL(region string) (string, bool) {
 // QueryURL is the address of the instant query. Of region and base one is set; base may end in a slash or in /api, as
 // people copy it from other tools. The error names the field of a SysdigConnection.
 func QueryURL(region, base, prometheusPath string) (*url.URL, error) {
+	return address(region, base, prometheusPath+"/api/v1/query")
+}
+
+// DataURL is the address of the data API, for the region and base of QueryURL.
+func DataURL(region, base string) (*url.URL, error) {
+	return address(region, base, "/api/data")
+}
+
+func address(region, base, path string) (*url.URL, error) {
 	if base == "" {
 		known, ok := regionURL(region)
 		if !ok {
@@ -35,6 +44,6 @@ func QueryURL(region, base, prometheusPath string) (*url.URL, error) {
 		return nil, fmt.Errorf("spec.endpoint.url: must be an https:// address without credentials, query or fragment")
 	}
 	trimmed := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api")
-	u.Path, u.RawPath = strings.TrimRight(trimmed, "/")+prometheusPath+"/api/v1/query", ""
+	u.Path, u.RawPath = strings.TrimRight(trimmed, "/")+path, ""
 	return u, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
-func TestQueryURL(t *testing.T) {
+func TestQueryURLAndDataURL(t *testing.T) {
 	const path = "/prometheus/api/v1/query"
 	tests := map[string]struct{ region, base, path, want string }{
 		"region us1":                           {region: "us1", want: "https://app.sysdigcloud.com" + path},
@@ -60,10 +60,17 @@ func TestQueryURL(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), "spec.endpoint.") || strings.Contains(err.Error(), "secret") {
 					t.Errorf("got %v, %v; want an error that names the field", got, err)
 				}
+				if got, dataErr := sysdig.DataURL(test.region, test.base); got != nil || dataErr == nil || dataErr.Error() != err.Error() {
+					t.Errorf("of the data API got %v, %v; want %v", got, dataErr, err)
+				}
 				return
 			}
 			if err != nil || got.String() != test.want {
 				t.Errorf("got %v, %v; want %s", got, err, test.want)
+			}
+			want := strings.TrimSuffix(test.want, prometheusPath+"/api/v1/query") + "/api/data"
+			if got, err := sysdig.DataURL(test.region, test.base); err != nil || got.String() != want {
+				t.Errorf("of the data API got %v, %v; want %s", got, err, want)
 			}
 		})
 	}
