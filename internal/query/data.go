@@ -159,10 +159,10 @@ func questionOf(requests []Request, at time.Time) sysdig.DataRequest {
 }
 
 // newest are the newest points of segments, by column.
-type newest map[string][]newestPoints
+type newest map[string][]lastPoint
 
-// newestPoints is the newest point of one metric in a segment; at is zero when it has none.
-type newestPoints struct {
+// lastPoint is that of one metric in a segment; at is zero when it has none.
+type lastPoint struct {
 	at    time.Time
 	value float64
 }
@@ -175,38 +175,30 @@ func newestOf(rows []sysdig.DataRow) newest {
 	for _, row := range rows {
 		points := n[segment(row)]
 		if points == nil {
-			points = make([]newestPoints, len(row.Values))
+			points = make([]lastPoint, len(row.Values))
 			n[segment(row)] = points
 		}
 		for i, value := range row.Values {
 			if !math.IsNaN(value) && row.Time.After(points[i].at) {
-				points[i] = newestPoints{row.Time, value}
+				points[i] = lastPoint{row.Time, value}
 			}
 		}
 	}
 	return n
 }
 
-// without is why an answer is not complete: a segment that has points in the window has no value. Nil: it is.
+// without is why an answer is not complete: a segment that has points in the window is not in it. Nil: it is.
 func (n newest) without(values []sysdig.DataRow) *metric.Failure {
-	missing := 0
-	has := make(map[string][]float64, len(values))
+	missing := len(n)
 	for _, row := range values {
-		has[segment(row)] = row.Values
-	}
-	for key, points := range n {
-		of := has[key]
-		for i, point := range points {
-			if !point.at.IsZero() && (of == nil || math.IsNaN(of[i])) {
-				missing++
-				break
-			}
+		if n[segment(row)] != nil {
+			missing--
 		}
 	}
 	if missing == 0 {
 		return nil
 	}
-	return metric.Failf(metric.Truncated, "%d segments have points in the window, but Sysdig returned no value of them", missing)
+	return metric.Failf(metric.Truncated, "%d segments have points in the window, but are not in Sysdig's answer", missing)
 }
 
 // answers turns values by segment into the answers that the Prometheus API would have given.
@@ -217,8 +209,13 @@ func (n newest) answers(requests []Request, asked sysdig.DataRequest, values []s
 		column := slices.Index(asked.Values, sysdig.DataValue{Metric: s.Metric, Time: s.dataTime(), Group: groupOfContainers})
 		var t dataTable
 		for _, row := range values {
-			if value := row.Values[column]; !math.IsNaN(value) {
-				t.add(s, row, value*s.scale(), n[segment(row)], column)
+			var point lastPoint
+			if points := n[segment(row)]; points != nil {
+				point = points[column]
+			}
+			// Points without a value are none that JSON has a number for, and no reason to leave a pod out.
+			if value := row.Values[column]; !math.IsNaN(value) || !point.at.IsZero() {
+				t.add(s, row, value*s.scale(), point)
 			}
 		}
 		answers[i].Series = t.series(s, asked)
@@ -242,7 +239,7 @@ type dataRow struct {
 
 // add takes in one segment: a row or, when pods are kept apart, one of its pods. Of the last points, those of pods that have
 // stopped are not known.
-func (t *dataTable) add(s Shape, row sysdig.DataRow, value float64, points []newestPoints, column int) {
+func (t *dataTable) add(s Shape, row sysdig.DataRow, value float64, point lastPoint) {
 	keys := row.Keys
 	if s.keepsPods() {
 		keys = keys[:len(keys)-1]
@@ -256,10 +253,6 @@ func (t *dataTable) add(s Shape, row sysdig.DataRow, value float64, points []new
 		r = &dataRow{keys: keys}
 		t.rows[name] = r
 		t.order = append(t.order, name)
-	}
-	var point newestPoints
-	if points != nil {
-		point = points[column]
 	}
 	if s.Time == v1alpha1.TimeLast {
 		switch {
@@ -326,12 +319,12 @@ func groupOf(g metric.Aggregation, pods []float64) float64 {
 	return total
 }
 
-// pages asks for all segments of a question. A page that is not full is the last one; of several pages that is true only when there
-// is nothing behind it.
+// pages asks for all segments of a question. A page that is not full is the last one; of several pages that is believed when the one
+// behind it is empty.
 func (l Line) pages(question sysdig.DataRequest) ([]sysdig.DataRow, error) {
 	var rows []sysdig.DataRow
 	seen := map[string]bool{}
-	for full := true; ; question.From += l.Segments {
+	for last := false; ; question.From += l.Segments {
 		question.To = question.From + l.Segments - 1
 		asked := question
 		reply, err := l.Send(Call{At: question.End, Data: &asked})
@@ -350,16 +343,16 @@ func (l Line) pages(question sysdig.DataRequest) ([]sysdig.DataRow, error) {
 			return nil, metric.Failf(metric.Truncated, "segments moved from page to page while they were read")
 		case page > l.Segments:
 			return nil, metric.Failf(metric.Truncated, "a page has %d segments, %d were asked for", page, l.Segments)
-		case page > 0 && !full:
+		case page > 0 && last:
 			return nil, metric.Failf(metric.Truncated, "the answer is not complete: there are segments behind a page that was not full")
 		case len(seen) >= maxSegments:
 			return nil, metric.Failf(metric.Truncated, "the answer has %d segments or more, which is too many", maxSegments)
 		}
 		rows = append(rows, answer.Rows...)
-		full = full && page == l.Segments
-		if !full && (page == 0 || question.From == 0) {
+		if page < l.Segments && (last || question.From == 0) {
 			return rows, nil
 		}
+		last = page < l.Segments
 	}
 }
 

@@ -193,7 +193,11 @@ func newSysdig(t testing.TB) *sysdigStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.client, err = sysdig.NewClient(sysdig.Config{QueryURL: address, Token: "token", Timeout: 30 * time.Second})
+	data, err := url.Parse(s.URL + "/api/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.client, err = sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: "token", Timeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,16 +236,30 @@ func (s *sysdigStage) series(name, cluster, namespace, workload, pod string, val
 	}, noon.Add(-20*time.Minute), noon.Add(-until), func(time.Time) float64 { return value })
 }
 
+// line leads to the stage. Pages are small, so that answers have several.
+func (s *sysdigStage) line() query.Line {
+	return query.Line{Segments: 10, Send: s.send}
+}
+
+func (s *sysdigStage) send(call query.Call) (reply query.Reply, err error) {
+	if call.Data != nil {
+		reply.Data, err = s.client.Data(context.Background(), *call.Data)
+	} else {
+		reply.Answer, err = s.client.Query(context.Background(), call.PromQL, call.At)
+	}
+	return reply, err
+}
+
 // ask answers a plan.
 func (s *sysdigStage) ask(requests []query.Request, in query.Cluster) map[query.Question]query.Outcome {
 	s.t.Helper()
 	outcomes := map[query.Question]query.Outcome{}
 	for _, request := range requests {
-		answer, err := s.client.Query(context.Background(), request.PromQL, attempt.At)
+		answers, err := s.line().Ask([]query.Request{request}, attempt.At)
 		if err != nil {
 			s.t.Fatalf("%s: %v", request.PromQL, err)
 		}
-		for _, o := range request.Read(answer, attempt, in) {
+		for _, o := range request.Read(answers[0], attempt, in) {
 			if _, twice := outcomes[o.Question]; twice {
 				s.t.Fatalf("%+v was answered twice", o.Question)
 			}

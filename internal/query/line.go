@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
@@ -79,7 +80,10 @@ func (r *Request) family() family {
 		return family{key: r.Key}
 	}
 	f := family{key: r.Key, pods: s.keepsPods()}
-	s.Metric, s.Time, s.Group = "", "", ""
+	s.Metric, s.Time = "", ""
+	if s.Group != "" { // rows are the same, however their pods are reduced
+		s.Group = metric.Sum
+	}
 	f.key.Shape = s.ID()
 	return f
 }

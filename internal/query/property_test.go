@@ -158,7 +158,7 @@ func relate(together, alone answered) string {
 		return "it is in a part that does not have its namespace"
 	}
 	if !together.incomplete {
-		return differ(together.Outcome, alone.Outcome)
+		return differ(together.Outcome, alone.Outcome, exact)
 	}
 	if r := together.Reading; r.Sample != nil || together.Objects != nil || reason(r.Failure) != metric.Truncated {
 		return "the answer is incomplete and was read"
@@ -166,8 +166,11 @@ func relate(together, alone answered) string {
 	return ""
 }
 
-// differ tells how two outcomes of a question differ: values by more than 1e-12 of them, and everything else at all.
-func differ(one, two query.Outcome) string {
+// exact is how far values may differ, as a part of them, for sums in another order.
+const exact = 1e-12
+
+// differ tells how two outcomes of a question differ: values by more than a part of them, and everything else at all.
+func differ(one, two query.Outcome, by float64) string {
 	switch {
 	case one.Question != two.Question, !one.Reading.Asked.Equal(two.Reading.Asked), !one.Reading.Attempted.Equal(two.Reading.Attempted):
 		return "the questions or the attempts differ"
@@ -175,48 +178,48 @@ func differ(one, two query.Outcome) string {
 		return "the objects differ"
 	}
 	for name := range one.Objects {
-		if why := differFound(one.Objects[name], two.Objects[name]); why != "" {
+		if why := differFound(one.Objects[name], two.Objects[name], by); why != "" {
 			return fmt.Sprintf("%s: %s", name, why)
 		}
 	}
-	return differFound(found(one.Reading), found(two.Reading))
+	return differFound(found(one.Reading), found(two.Reading), by)
 }
 
-func differFound(one, two query.Found) string {
+func differFound(one, two query.Found, by float64) string {
 	if reason(one.Failure) != reason(two.Failure) {
 		return "the reasons differ"
 	}
-	if why := differSample(one.Floor, two.Floor); why != "" {
+	if why := differSample(one.Floor, two.Floor, by); why != "" {
 		return "of the floors, " + why
 	}
-	return differSample(one.Sample, two.Sample)
+	return differSample(one.Sample, two.Sample, by)
 }
 
-func differSample(a, b *metric.Sample) string {
+func differSample(a, b *metric.Sample, by float64) string {
 	switch {
 	case (a == nil) != (b == nil):
 		return "the samples differ"
 	case a == nil:
 		return ""
-	case !nearly(a.Value, b.Value), a.Milli != b.Milli:
+	case !nearly(a.Value, b.Value, by), by == exact && a.Milli != b.Milli:
 		return "the values differ"
 	case !a.Time.Equal(b.Time), !a.Newest.Equal(b.Newest), !a.Received.Equal(b.Received), a.Window != b.Window:
 		return "the times differ"
 	case reason(a.Whole) != reason(b.Whole):
 		return "the reasons of the whole differ"
-	case !slices.EqualFunc(a.Series, b.Series, equalSeries):
+	case !slices.EqualFunc(a.Series, b.Series, func(one, two metric.Series) bool { return equalSeries(one, two, by) }):
 		return "the series differ"
 	}
 	return ""
 }
 
-func equalSeries(a, b metric.Series) bool {
-	return maps.Equal(a.Labels, b.Labels) && a.Pod == b.Pod && nearly(a.Raw, b.Raw) && a.Time.Equal(b.Time) && a.Milli == b.Milli
+func equalSeries(a, b metric.Series, by float64) bool {
+	return maps.Equal(a.Labels, b.Labels) && a.Pod == b.Pod && nearly(a.Raw, b.Raw, by) && a.Time.Equal(b.Time) && (by != exact || a.Milli == b.Milli)
 }
 
 // nearly allows for sums in another order.
-func nearly(a, b float64) bool {
-	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-12*max(math.Abs(a), math.Abs(b))
+func nearly(a, b, by float64) bool {
+	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= by*max(math.Abs(a), math.Abs(b))
 }
 
 func reason(f *metric.Failure) metric.Reason {

@@ -35,16 +35,25 @@ type town struct {
 	answers map[string]sysdig.Answer
 	beats   map[string]sysdig.Answer
 	pods    map[string][]string
+	// stage is set over the wire.
+	stage *sysdigStage
+	// finite: every point is a number, as in JSON.
+	finite bool
 }
 
+func finite(w *town) { w.finite = true }
+
 // newTown fills a town. Over the wire it answers by HTTP, and otherwise from the engine behind that.
-func newTown(t *testing.T, seed uint64, engine *promql.Engine, overTheWire bool) *town {
+func newTown(t *testing.T, seed uint64, engine *promql.Engine, overTheWire bool, edits ...func(*town)) *town {
 	w := &town{dice: rand.New(rand.NewPCG(seed, 11)), answers: map[string]sysdig.Answer{}, beats: map[string]sysdig.Answer{}, pods: map[string][]string{}}
+	for _, e := range edits {
+		e(w)
+	}
 	store := sysdigtest.NewStore(clocktesting.NewFakeClock(noon))
 	w.send = func(promQL string) sysdig.Answer { return evaluate(t, engine, store, promQL) }
 	if overTheWire {
 		s := newSysdig(t)
-		store = s.Store()
+		store, w.stage = s.Store(), s
 		w.send = func(promQL string) sysdig.Answer {
 			answer, err := s.client.Query(t.Context(), promQL, attempt.At)
 			if err != nil {
@@ -205,7 +214,7 @@ func (w *town) points(store *sysdigtest.Store, set map[string]string, rising boo
 		}
 		return 300*w.dice.Float64() - 20
 	}
-	if w.dice.IntN(40) == 0 {
+	if w.dice.IntN(40) == 0 && !w.finite {
 		value = func() float64 { return []float64{math.NaN(), math.Inf(1), 1e300}[w.dice.IntN(3)] }
 	}
 	for _, span := range [][2]time.Time{{from, gap}, {gapEnd, until}} {
