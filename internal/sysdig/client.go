@@ -67,11 +67,15 @@ type Client struct {
 // NewClient checks the configuration and returns a client. It does not connect.
 func NewClient(c Config) (*Client, error) {
 	c.Token = strings.TrimSpace(c.Token)
+	secret := "API token"
+	if c.IAM != nil {
+		secret = "API key"
+	}
 	if c.Token == "" {
-		return nil, metric.Failf(metric.Unauthorized, "the API token is empty")
+		return nil, metric.Failf(metric.Unauthorized, "the %s is empty", secret)
 	}
 	if !sendable(c.Token) {
-		return nil, metric.Failf(metric.Unauthorized, "the API token holds characters that no token has; is it encoded twice?")
+		return nil, metric.Failf(metric.Unauthorized, "the %s holds characters that none has; is it encoded twice?", secret)
 	}
 	if c.Timeout <= 0 {
 		return nil, errors.New("a client needs a timeout")

@@ -123,7 +123,7 @@ func (s *tokenSource) exchange(ctx context.Context, old string, refused time.Tim
 		asked := s.clock.Now()
 		answer, err := s.ask(ctx)
 		if err != nil {
-			s.postpone(metric.AsFailure(err).RetryAfter)
+			s.postpone(asked.Add(max(renewPause, metric.AsFailure(err).RetryAfter)))
 			return "", err
 		}
 		life, early := answer.life(asked), renewEarly
@@ -145,13 +145,13 @@ func (s *tokenSource) keep(answer tokenAnswer, token accessToken) {
 }
 
 // postpone puts off the next early exchange, at most to when the token that is held ends.
-func (s *tokenSource) postpone(retryAfter time.Duration) {
+func (s *tokenSource) postpone(due time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held.due = s.clock.Now().Add(max(renewPause, retryAfter))
-	if s.held.due.After(s.held.expires) {
-		s.held.due = s.held.expires
+	if due.After(s.held.expires) {
+		due = s.held.expires
 	}
+	s.held.due = due
 }
 
 // tokenAnswer is what IAM answers.
