@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
@@ -28,7 +30,7 @@ const (
 	maxGetURL = 8 << 10
 )
 
-var errRedirect = errors.New("Sysdig redirects to another address, which is not followed so that the token stays where it belongs; correct spec.endpoint of the connection")
+var errRedirect = errors.New("redirects are not followed")
 
 // Config is what a Client needs. All of it comes from a SysdigConnection and its Secret.
 type Config struct {
@@ -36,22 +38,28 @@ type Config struct {
 	QueryURL *url.URL
 	// DataURL is the full address of the data API; see DataURL.
 	DataURL *url.URL
-	// Token is the API token. White space around it is ignored: tokens that were piped through base64 often end in a newline.
+	// Token is the API token, or with IAM the API key. White space around it is ignored: tokens that were piped through base64 often end
+	// in a newline.
 	Token string
+	// IAM is where an API key of IBM Cloud is exchanged for access tokens; nil when Token is sent as it is.
+	IAM *IAM
 	// CABundle holds PEM certificates to trust instead of the system's; empty for the system's.
 	CABundle []byte
-	// Headers are sent with every request.
+	// Headers are sent with every request to Sysdig.
 	Headers http.Header
 	// UserAgent names this program.
 	UserAgent string
-	// Timeout bounds one request with its answer.
+	// Timeout bounds one question with its answer.
 	Timeout time.Duration
+	// Clock tells when access tokens expire; nil is the real one.
+	Clock clock.PassiveClock
 }
 
 // Client asks one Sysdig Monitor team. It is safe for concurrent use.
 type Client struct {
 	config Config
 	http   *http.Client
+	tokens *tokenSource // nil without IAM
 	// bodies are buffers for answers. Nothing of an answer refers to them.
 	bodies sync.Pool
 }
@@ -59,11 +67,15 @@ type Client struct {
 // NewClient checks the configuration and returns a client. It does not connect.
 func NewClient(c Config) (*Client, error) {
 	c.Token = strings.TrimSpace(c.Token)
-	if c.Token == "" {
-		return nil, metric.Failf(metric.Unauthorized, "the API token is empty")
+	secret := "API token"
+	if c.IAM != nil {
+		secret = "API key"
 	}
-	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, metric.Failf(metric.Unauthorized, "the API token holds characters that no token has; is it encoded twice?")
+	if c.Token == "" {
+		return nil, metric.Failf(metric.Unauthorized, "the %s is empty", secret)
+	}
+	if !sendable(c.Token) {
+		return nil, metric.Failf(metric.Unauthorized, "the %s holds characters that none has; is it encoded twice?", secret)
 	}
 	if c.Timeout <= 0 {
 		return nil, errors.New("a client needs a timeout")
@@ -72,7 +84,7 @@ func NewClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: c, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, http: &http.Client{
+	client := &Client{config: c, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -84,7 +96,16 @@ func NewClient(c Config) (*Client, error) {
 			TLSHandshakeTimeout:    c.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
-	}}, nil
+	}}
+	if c.IAM != nil {
+		client.tokens = newTokenSource(c, client.http)
+	}
+	return client, nil
+}
+
+// sendable tells whether a token can be sent in a header.
+func sendable(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 func trustedRoots(bundle []byte) (*x509.CertPool, error) {
@@ -141,9 +162,9 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 	if err != nil {
 		return head{}, c.transportFailure(err)
 	}
-	response, err := c.http.Do(request)
+	response, err := c.send(request)
 	if err != nil {
-		return head{}, c.transportFailure(err)
+		return head{}, err
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
 	h := head{status: response.StatusCode, rateLimit: rateLimit(response.Header), date: date(response.Header)}
@@ -152,6 +173,43 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 		return h, statusFailure(response.StatusCode, response.Header, body, c.redact)
 	}
 	return h, c.read(response, decode)
+}
+
+// send adds the token to a request and sends it. An access token that is refused is renewed once. The error is a *metric.Failure.
+func (c *Client) send(request *http.Request) (*http.Response, error) {
+	if c.tokens == nil {
+		return c.sendWith(request, c.config.Token)
+	}
+	token, err := c.tokens.token(request.Context())
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.sendWith(request, token)
+	if err != nil || statusReason(response.StatusCode) != metric.Unauthorized {
+		return response, err
+	}
+	renewed, err := c.tokens.renew(request.Context(), token)
+	if err == nil && renewed == token {
+		return response, nil
+	}
+	_ = response.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	again := request.Clone(request.Context())
+	if again.Body, err = request.GetBody(); err != nil {
+		return nil, c.transportFailure(err)
+	}
+	return c.sendWith(again, renewed)
+}
+
+func (c *Client) sendWith(request *http.Request, token string) (*http.Response, error) {
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.transportFailure(err)
+	}
+	return response, nil
 }
 
 // rateLimit reads how many requests a minute are allowed; 0 when the answer does not say.
@@ -236,13 +294,16 @@ func (c *Client) request(ctx context.Context, q question) (*http.Request, error)
 	if q.body != "" {
 		request.Header.Set("Content-Type", q.kind)
 	}
-	request.Header.Set("Authorization", "Bearer "+c.config.Token)
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.config.UserAgent)
 	return request, nil
 }
 
-// redact takes the token out of what a server sends back: some echo the request.
+// redact takes the tokens out of what a server sends back: some echo the request.
 func (c *Client) redact(text string) string {
-	return strings.ReplaceAll(text, c.config.Token, "[token]")
+	text = strings.ReplaceAll(text, c.config.Token, "[token]")
+	if c.tokens != nil {
+		text = c.tokens.redact(text)
+	}
+	return text
 }

@@ -25,7 +25,12 @@ const maxRetryAfter = 4 * time.Hour
 // statusFailure turns an answer that is no success into a failure. The status code alone decides the reason: three body
 // shapes exist for 401 alone, and gateways answer with text, HTML or nothing. redact takes secrets out of the text.
 func statusFailure(status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
-	f := metric.Failf(statusReason(status), "Sysdig answered HTTP %d", status)
+	return httpFailure("Sysdig", statusReason(status), status, header, body, redact)
+}
+
+// httpFailure is a failure with what an answer says of itself. who names who answered.
+func httpFailure(who string, reason metric.Reason, status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
+	f := metric.Failf(reason, "%s answered HTTP %d", who, status)
 	if text := clean(redact(bodyMessage(body))); text != "" {
 		f.Message += ": " + text
 	}
@@ -52,9 +57,10 @@ func statusReason(status int) metric.Reason {
 // are not JSON (HTML of a proxy) are left out.
 func bodyMessage(body []byte) string {
 	var shapes struct {
-		Error   json.RawMessage `json:"error"`
-		Message string          `json:"message"`
-		Errors  []struct {
+		Error        json.RawMessage `json:"error"`
+		Message      string          `json:"message"`
+		ErrorMessage string          `json:"errorMessage"` // of IBM Cloud IAM
+		Errors       []struct {
 			Reason  string `json:"reason"`
 			Message string `json:"message"`
 		} `json:"errors"`
@@ -65,19 +71,24 @@ func bodyMessage(body []byte) string {
 	if len(shapes.Errors) > 0 {
 		return shapes.Errors[0].Reason + ": " + shapes.Errors[0].Message
 	}
-	if shapes.Message != "" {
-		return shapes.Message
+	if text := shapes.Message + shapes.ErrorMessage; text != "" {
+		return text
 	}
 	var text string
 	_ = json.Unmarshal(shapes.Error, &text) // an error that is no text says nothing to a human
 	return text
 }
 
-// transportFailure turns an error of the transport into a failure. The address is left out of the message, but not the
-// host: it is the part of the error that a human needs.
+// transportFailure turns an error of the transport to Sysdig into a failure.
 func (c *Client) transportFailure(err error) *metric.Failure {
+	return transportFailure("Sysdig", err, c.redact)
+}
+
+// transportFailure turns an error of the transport into a failure. The address is left out of the message, but not the
+// host: it is the part of the error that a human needs. who names who was asked.
+func transportFailure(who string, err error, redact func(string) string) *metric.Failure {
 	f := &metric.Failure{Reason: metric.Unavailable, Err: err}
-	if text := err.Error(); c.redact(text) != text { // net/http quotes a malformed answer, which may echo the request
+	if text := err.Error(); redact(text) != text { // net/http quotes a malformed answer, which may echo the request
 		f.Err = nil
 	}
 	var urlError *url.Error
@@ -88,13 +99,13 @@ func (c *Client) transportFailure(err error) *metric.Failure {
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errRedirect):
-		f.Message = err.Error()
+		f.Message = who + " redirects to another address, which is not followed so that the token stays where it belongs; correct spec.endpoint of the connection"
 	case errors.As(err, &untrusted):
-		f.Message = "the certificate of Sysdig is not trusted (check spec.endpoint.caBundle of the connection): " + clean(c.redact(untrusted.Err.Error()))
+		f.Message = "the certificate of " + who + " is not trusted (check spec.endpoint.caBundle of the connection): " + clean(redact(untrusted.Err.Error()))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		f.Message = "Sysdig did not answer in time"
+		f.Message = who + " did not answer in time"
 	default:
-		f.Message = "the request to Sysdig failed: " + clean(c.redact(err.Error()))
+		f.Message = "the request to " + who + " failed: " + clean(redact(err.Error()))
 	}
 	return f
 }

@@ -1,0 +1,21 @@
+package sysdig
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// TestATokenThatSomebodyReplacedIsNotExchanged: who looked at the old token before that must not replace the new one. There is no IAM
+// here to ask.
+func TestATokenThatSomebodyReplacedIsNotExchanged(t *testing.T) {
+	s := newTokenSource(Config{Token: "key", Timeout: time.Second}, http.DefaultClient)
+	now := time.Now()
+	s.held = accessToken{text: "new", due: now.Add(time.Hour), expires: now.Add(2 * time.Hour)}
+	if got := <-s.exchange(t.Context(), "old", now); got.Val != "new" || got.Err != nil {
+		t.Errorf("got %v, %v", got.Val, got.Err)
+	}
+	if got, err := s.renew(t.Context(), "old"); got != "new" || err != nil {
+		t.Errorf("got %s, %v in the place of a token that is no longer held", got, err)
+	}
+}
