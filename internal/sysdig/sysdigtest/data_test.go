@@ -290,6 +290,19 @@ func TestAWindowNeedsTwoEdges(t *testing.T) {
 	wantRows(t, within)
 }
 
+func TestAFieldThatIsNullIsAbsent(t *testing.T) {
+	h := serve(t, sysdigtest.Options{})
+	h.fill(requests, nil, 10)
+	question := minute("net.http.request.count:sum:sum")
+	for _, field := range []string{"last", "sampling", "filter", "paging"} {
+		question[field] = nil
+	}
+	wantRows(t, h.data(question), "60")
+	wantRefused(t, h.tryData(question.with("start", nil)), "start")
+	wantRefused(t, h.tryData(minute("net.http.request.count:sum:sum").with("start", 1)), "start", "no timeline")
+	wantRefused(t, h.post("/api/data", "no JSON"), "body", "no request")
+}
+
 // D8.
 func TestPagesHaveTenSegmentsUnlessTheRequestSaysSo(t *testing.T) {
 	h := serve(t, sysdigtest.Options{})
