@@ -24,12 +24,15 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 // Definitions is where compiled bindings go.
 type Definitions interface {
 	Put(query.Definition)
 	Delete(types.NamespacedName)
+	// CatalogueOf is what is known of a connection's Sysdig.
+	CatalogueOf(connection string) registry.Catalogue
 }
 
 // Kinds watches the kinds of targets.
@@ -42,8 +45,8 @@ type Kinds interface {
 }
 
 const (
-	// recheck is how often a refused binding is looked at again: nobody tells us when the CRD of its target is installed, or
-	// when the operator may list its kind.
+	// recheck is how often a refused binding is looked at again, and one with a label that only Sysdig can translate: nobody tells us
+	// when the CRD of its target is installed, or when the operator may list its kind.
 	recheck = time.Minute
 	// soon is when a binding whose objects are being listed is looked at again.
 	soon = time.Second
@@ -145,8 +148,10 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	}
 	r.Definitions.Put(definition)
 	switch {
-	case definition.Refused == nil:
+	case definition.Refused == nil && !untold(definition, &b):
 		return reconcile.Result{}, nil
+	case definition.Refused == nil:
+		return reconcile.Result{RequeueAfter: recheck}, nil
 	case definition.Refused.Reason == metric.Pending:
 		return reconcile.Result{RequeueAfter: soon}, nil
 	default:
@@ -173,7 +178,13 @@ func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetri
 		definition.Refused = refused
 		return definition, nil
 	}
+	target.Labels = r.Definitions.CatalogueOf(connection.Name).Labels
 	return query.Compile(b, connection, target), nil
+}
+
+// untold tells whether the question holds a label that has to come from Sysdig, which may not have told it yet.
+func untold(d query.Definition, b *v1alpha1.SysdigMetricBinding) bool {
+	return d.Question.Shape.Value().Scope.API == v1alpha1.APIData && query.Untold(b)
 }
 
 // target finds the resource of the target's kind, has it watched for a selector and, for a Service by name, finds which pods

@@ -21,6 +21,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
 // reader knows the objects that a test put there.
@@ -76,6 +77,11 @@ func (k *kinds) Release(binding types.NamespacedName) {
 type definitions struct {
 	put     *query.Definition
 	deleted []string
+	labels  map[string]string
+}
+
+func (d *definitions) CatalogueOf(string) registry.Catalogue {
+	return registry.Catalogue{Labels: d.labels}
 }
 
 func (d *definitions) Put(definition query.Definition) { d.put = &definition }

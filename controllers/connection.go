@@ -2,8 +2,10 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -106,7 +108,7 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 		return compiled
 	}
 	endpoint := c.Spec.Endpoint
-	address, err := sysdig.QueryURL(endpoint.Region, endpoint.URL, endpoint.PrometheusPath)
+	config, err := addresses(endpoint)
 	if err != nil {
 		compiled.Refused = metric.Failf(metric.Rejected, "%s", err)
 		return compiled
@@ -116,18 +118,35 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 		compiled.Refused = metric.Failf(metric.Unauthorized, "spec.tokenSecretRef: there is no key %s in Secret %s", c.Spec.TokenSecretRef.Key, secret)
 		return compiled
 	}
-	headers := http.Header{}
+	config.Token, config.CABundle, config.UserAgent, config.Timeout = string(token), []byte(endpoint.CABundle), userAgent, requestTimeout
+	config.Headers = http.Header{}
 	for _, h := range endpoint.Headers {
-		headers.Set(h.Name, h.Value)
+		config.Headers.Set(h.Name, h.Value)
 	}
-	source, err := sysdig.NewClient(sysdig.Config{
-		QueryURL: address, Token: string(token), CABundle: []byte(endpoint.CABundle), Headers: headers,
-		UserAgent: userAgent, Timeout: requestTimeout,
-	})
+	source, err := sysdig.NewClient(config)
 	if err != nil {
 		compiled.Refused = metric.AsFailure(err)
 		return compiled
 	}
-	compiled.Source = source
+	compiled.Source, compiled.Lister = source, source
 	return compiled
+}
+
+// addresses are those that a client asks. The error names the field.
+func addresses(e v1alpha1.Endpoint) (c sysdig.Config, err error) {
+	if c.QueryURL, err = sysdig.QueryURL(e.Region, e.URL, e.PrometheusPath); err != nil {
+		return c, err
+	}
+	if c.DataURL, err = sysdig.DataURL(e.Region, e.URL); err != nil {
+		return c, err
+	}
+	if e.IAM == nil {
+		return c, nil
+	}
+	address, err := url.Parse(e.IAM.URL)
+	if err != nil || address.Scheme != "https" || address.Hostname() == "" {
+		return c, errors.New("spec.endpoint.iam.url: must be an https:// address with a host")
+	}
+	c.IAM = &sysdig.IAM{URL: address}
+	return c, nil
 }

@@ -30,7 +30,7 @@ type SysdigConnectionSpec struct {
 	// +optional
 	AllClusters bool `json:"allClusters,omitempty"`
 
-	// TokenSecretRef names the Secret that holds the Sysdig API token. The Secret is always read from the operator's own
+	// TokenSecretRef names the Secret that holds the Sysdig API token or, with endpoint.iam, an API key of IBM Cloud. The Secret is always read from the operator's own
 	// namespace, so a connection can never send a stranger's Secret away. White space around the token is ignored.
 	TokenSecretRef SecretKeyReference `json:"tokenSecretRef"`
 
@@ -159,12 +159,27 @@ type Endpoint struct {
 	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="must hold PEM certificates that begin with -----BEGIN CERTIFICATE-----"
 	CABundle string `json:"caBundle,omitempty"`
 
+	// IAM says that the Secret holds an API key of IBM Cloud, which is exchanged for access tokens that live for an hour.
+	// +optional
+	IAM *IAM `json:"iam,omitempty"`
+
 	// Headers are sent with every request, for example IBMInstanceID and SysdigTeamID. They are no place for secrets.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Headers []Header `json:"headers,omitempty"`
+}
+
+// IAM is where API keys of IBM Cloud are exchanged.
+type IAM struct {
+	// URL is the address that gives access tokens.
+	// +optional
+	// +kubebuilder:default="https://iam.cloud.ibm.com/identity/token"
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https:// address with a host: the API key is never sent in the clear"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the API key comes from tokenSecretRef"
+	URL string `json:"url,omitempty"`
 }
 
 // Coverage says how many of a target's pods Sysdig's agents have to see.

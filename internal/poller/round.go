@@ -108,7 +108,11 @@ func (p *Poller) run(ctx context.Context, r *round) {
 	p.metrics.usage(r.connection.Name, usage)
 	p.board.FileUsage(r.connection.Name, usage)
 	if r.refused != nil || len(r.asks) > 0 {
-		p.board.FileHealth(r.connection.Name, res.health(r.refused))
+		health := res.health(r.refused)
+		p.board.FileHealth(r.connection.Name, health)
+		if health == nil {
+			p.list(ctx, r)
+		}
 	}
 }
 

@@ -22,13 +22,15 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
-// Target is what the API server knows of a binding's target.
+// Target is what the API server knows of a binding's target, and Sysdig of its labels.
 type Target struct {
 	// Resource of the target's kind; empty without a target.
 	Resource schema.GroupResource
 	// Selector of the Service with the target's name, in canonical form; empty for other targets. Compile puts that of a set
 	// here.
 	Selector string
+	// Labels are the data API's labels by their PromQL names, as Sysdig tells them. It may not have told any.
+	Labels map[string]string
 }
 
 // Compile turns a binding and its connection into a definition. A binding that cannot be asked yields a definition whose
@@ -249,7 +251,8 @@ func promQLScope(c *v1alpha1.SysdigConnection) Scope {
 
 func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (Shape, View, *metric.Failure) {
 	m := b.Spec.Source.Metric
-	where, failure := compileWhere(m.Where, scope)
+	names := naming{scope, target.Labels}
+	where, failure := compileWhere(m.Where, names)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
@@ -262,7 +265,7 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 		Group: metric.Aggregation(m.GroupAggregation), Window: m.Window.Duration, Where: where,
 	}
 	view := View{Namespace: b.Namespace}
-	shape.Dimensions, view.Dimensions, failure = dimensionsOf(m, b.Spec.Target, scope)
+	shape.Dimensions, view.Dimensions, failure = dimensionsOf(m, b.Spec.Target, names)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
@@ -307,15 +310,15 @@ func withoutSelector(service string) *metric.Failure {
 }
 
 // dimensionsOf compiles the dimensions of a typed source.
-func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, scope Scope) (of, as dimensions, failure *metric.Failure) {
-	l := scope.Labels
+func dimensionsOf(m *v1alpha1.MetricSource, target *v1alpha1.Target, names naming) (of, as dimensions, failure *metric.Failure) {
+	l := names.Labels
 	taken := confined(l)
 	taken[l.Pod] = "the pods are reduced by groupAggregation; for a value per pod use target kind Pod with a selector"
 	if target != nil {
 		taken[l.Workload] = "the target says which workload the value describes; bind each workload, or all by selector"
 		taken[l.WorkloadType] = taken[l.Workload]
 	}
-	return compileDimensions("spec.source.metric.dimensions", m.Dimensions, scope, taken)
+	return compileDimensions("spec.source.metric.dimensions", m.Dimensions, names, taken)
 }
 
 // confined are the labels that confine every query, and why a binding leaves them alone.
@@ -326,17 +329,17 @@ func confined(l Labels) map[string]string {
 
 // compileDimensions returns the labels to keep apart, in canonical order so that equal ones make equal shapes, and the names
 // under which they are served. taken are labels that cannot be kept apart, and why.
-func compileDimensions(field string, wanted []v1alpha1.Dimension, scope Scope, taken map[string]string) (of, as dimensions, failure *metric.Failure) {
+func compileDimensions(field string, wanted []v1alpha1.Dimension, names naming, taken map[string]string) (of, as dimensions, failure *metric.Failure) {
 	if len(wanted) > maxDimensions {
 		return of, as, metric.Failf(metric.Rejected, "%s: at most %d labels can be kept apart", field, maxDimensions)
 	}
 	named := map[string]string{}
 	for i, dimension := range wanted {
-		name := scope.labelName(string(dimension))
+		name := names.label(string(dimension))
 		if why := taken[name]; why != "" {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s cannot be kept apart: %s", field, i, dimension, why)
 		}
-		if scope.API == v1alpha1.APIPrometheus && !groupable(name) {
+		if names.API == v1alpha1.APIPrometheus && !groupable(name) {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: PromQL cannot group by %s", field, i, name)
 		}
 		if other, ok := named[name]; ok {
@@ -358,16 +361,16 @@ func groupable(name string) bool {
 }
 
 // compileWhere writes label filters in canonical order, so that equal filters make equal shapes.
-func compileWhere(filters []v1alpha1.LabelFilter, scope Scope) (string, *metric.Failure) {
+func compileWhere(filters []v1alpha1.LabelFilter, names naming) (string, *metric.Failure) {
 	matchers := make([]string, 0, len(filters))
 	for i, f := range filters {
-		name := scope.labelName(f.Label)
-		if name == scope.Labels.Namespace || name == scope.Labels.Cluster {
+		name := names.label(f.Label)
+		if name == names.Labels.Namespace || name == names.Labels.Cluster {
 			return "", metric.Failf(metric.Rejected,
 				"spec.source.metric.where[%d].label: %s is set by the operator: a binding sees its own namespace in the connection's cluster", i, f.Label)
 		}
 		in := f.Operator == v1alpha1.FilterIn
-		if scope.API == v1alpha1.APIPrometheus {
+		if names.API == v1alpha1.APIPrometheus {
 			matchers = append(matchers, ","+oneOf(name, f.Values, in).String())
 			continue
 		}
@@ -378,7 +381,7 @@ func compileWhere(filters []v1alpha1.LabelFilter, scope Scope) (string, *metric.
 		matchers = append(matchers, clause)
 	}
 	slices.Sort(matchers)
-	return strings.Join(slices.Compact(matchers), and(scope.API)), nil
+	return strings.Join(slices.Compact(matchers), and(names.API)), nil
 }
 
 // and joins two filters. PromQL's carry their comma.

@@ -141,13 +141,32 @@ func dataLabel(name string) string {
 	return name
 }
 
-// labelName turns a label of either notation into that of the scope's API: the labels of Kubernetes objects by the connection's
-// table, the rest by rule.
-func (s Scope) labelName(name string) string {
-	if s.API == v1alpha1.APIData {
-		return cmp.Or(s.Labels.own(dataLabel(name)), dataLabel(name))
+// naming turns the labels of bindings into those of a scope's API.
+type naming struct {
+	Scope
+	// told are the data API's labels by their PromQL names, as Sysdig tells them.
+	told map[string]string
+}
+
+// label turns a label of either notation: the labels of Kubernetes objects by the connection's table, the rest as Sysdig tells or
+// else by rule.
+func (n naming) label(name string) string {
+	usual := promQLLabel(name)
+	if n.API == v1alpha1.APIData {
+		usual = cmp.Or(n.told[name], dataLabel(name))
 	}
-	return cmp.Or(s.Labels.own(promQLLabel(name)), promQLLabel(name))
+	return cmp.Or(n.Labels.own(usual), usual)
+}
+
+// Untold tells whether a binding names a label that only Sysdig can translate for the data API.
+func Untold(b *v1alpha1.SysdigMetricBinding) bool {
+	m := b.Spec.Source.Metric
+	if m == nil {
+		return false
+	}
+	untold := func(name string) bool { return !strings.Contains(name, ".") && dataLabel(name) == name }
+	return slices.ContainsFunc(m.Where, func(f v1alpha1.LabelFilter) bool { return untold(f.Label) }) ||
+		slices.ContainsFunc(m.Dimensions, func(d v1alpha1.Dimension) bool { return untold(string(d)) })
 }
 
 // own is the label of this installation for a label in the usual spelling of either notation; empty for all but those in the

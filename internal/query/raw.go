@@ -71,7 +71,7 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	var failure *metric.Failure
 	taken := confined(scope.Labels)
 	taken[string(source.ObjectLabel)] = "it is the objectLabel, which tells the objects apart"
-	shape.Dimensions, view.Dimensions, failure = compileDimensions("spec.source.promQL.dimensions", source.Dimensions, scope, taken)
+	shape.Dimensions, view.Dimensions, failure = compileDimensions("spec.source.promQL.dimensions", source.Dimensions, naming{Scope: scope}, taken)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
