@@ -202,6 +202,8 @@ func differSample(a, b *metric.Sample) string {
 		return "the values differ"
 	case !a.Time.Equal(b.Time), !a.Newest.Equal(b.Newest), !a.Received.Equal(b.Received), a.Window != b.Window:
 		return "the times differ"
+	case a.Least != b.Least:
+		return "one is a lower bound"
 	case reason(a.Whole) != reason(b.Whole):
 		return "the reasons of the whole differ"
 	case !slices.EqualFunc(a.Series, b.Series, equalSeries):
