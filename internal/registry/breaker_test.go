@@ -310,6 +310,24 @@ func TestAValueThatIsBackLetsHPAsScaleUpAtOnce(t *testing.T) {
 	}
 }
 
+// TestAValueThatMayBeTooHighWaitsForItsWindow is about averages after a gap, and what else is no lower bound: HPAs that would scale up on
+// it wait as well.
+func TestAValueThatMayBeTooHighWaitsForItsWindow(t *testing.T) {
+	c := newTown(t, 40)
+	c.vague = true
+	c.ServeBoundsTo(eager{})
+	c.round(steady(7))
+	for range 6 {
+		c.round(steady(0))
+	}
+	c.round(steady(9))
+	c.wantReads("[Partial:40]")
+	c.round(steady(9))
+	c.wantReads("[Partial:40]")
+	c.round(steady(9))
+	c.wantReads("[9:40]")
+}
+
 // TestAFallIsHeldUntilTheRoundEnds makes sure that the first answers of a round are not believed before the others are there.
 func TestAFallIsHeldUntilTheRoundEnds(t *testing.T) {
 	c := newTown(t, 30)
