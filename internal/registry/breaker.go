@@ -42,8 +42,11 @@ type breaker struct {
 	limits  AnomalyLimits
 	answers map[*answer]struct{}
 	fallen  map[*answer]*fall
-	// since is when too many had fallen, or when the last outage since then ended; zero: they have not.
+	// since is when too many had fallen, or when the last outage since then ended, later by the rounds in which nobody has said so
+	// again; zero: they have not.
 	since time.Time
+	// settled is when the last round ended.
+	settled time.Time
 }
 
 // fall is an answer that has vanished or become 0, or that tells so again.
@@ -139,10 +142,14 @@ func isZero(s *metric.Sample) bool { return s.Milli == 0 && s.Whole == nil }
 func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly, []types.NamespacedName) {
 	b := r.breakerOf(connection)
 	b.forget(now)
-	if !well && !b.since.IsZero() {
-		b.since = now // an outage does not confirm anything
-	}
 	begun := !b.since.IsZero()
+	switch {
+	case begun && !well:
+		b.since = now // an outage does not confirm anything
+	case begun && !b.confirmed():
+		b.since = b.since.Add(now.Sub(b.settled)) // nor does silence
+	}
+	b.settled = now
 	doubted := b.weigh(now)
 	var changed []types.NamespacedName
 	for a, f := range b.fallen {
@@ -217,6 +224,16 @@ func (b *breaker) weigh(now time.Time) *Anomaly {
 	}
 	b.since, n.Until = n.Since, n.Since.Add(b.limits.Hold)
 	return &n
+}
+
+// confirmed tells whether anybody who has fallen has said so in this round.
+func (b *breaker) confirmed() bool {
+	for _, f := range b.fallen {
+		if !f.again && f.held != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // count is how many bindings have fallen.
