@@ -28,6 +28,9 @@ type Sample struct {
 	// Series are what the value is made of: when dimensions are kept apart, and the items of an external metric. Whoever
 	// holds a sample must not change them.
 	Series []Series
+	// Least tells that the value is no higher than the true one also when points of its window are missing, or are 0 in place of what
+	// was measured.
+	Least bool
 	// Whole says why the series together make no value although some of them may; nil: Value and Milli hold. Use Select.
 	Whole *Failure
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
@@ -16,7 +15,7 @@ const maxNamedPods = 2
 // tally counts the pods of one object that agents should see: those that have been ready for the whole window and the point
 // before it. Younger ones and those that are about to end are never missing, and raise nothing.
 type tally struct {
-	ready int
+	ready []string
 	// silent are those of them that agents do not see, in order.
 	silent []string
 }
@@ -28,9 +27,12 @@ type coverage struct {
 	cluster Cluster
 	pods    *seen
 	window  string
-	since   time.Time
+	// since is when pods were ready that should be seen, and now when the answer arrived.
+	since, now time.Time
 	// tallies are those of the objects of namespaces that were asked about so far. Of pods, only the silent ones.
 	tallies map[string]map[rowKey]tally
+	// present are the pods that are ready now, of the namespaces of which somebody had to know.
+	present map[string]map[metric.Workload][]string
 }
 
 // coverageOf compares when the heartbeat told of pods and the rows of the answer are about some.
@@ -39,8 +41,8 @@ func (a Attempt) coverageOf(s Shape, cluster Cluster) *coverage {
 		return nil
 	}
 	return &coverage{
-		shape: s, cluster: cluster, pods: a.Heard.pods, window: windowText(s.Window), since: a.ours(a.At).Add(-s.Window - gridStep),
-		tallies: map[string]map[rowKey]tally{},
+		shape: s, cluster: cluster, pods: a.Heard.pods, window: windowText(s.Window), since: a.ours(a.At).Add(-s.Window - gridStep), now: a.Received,
+		tallies: map[string]map[rowKey]tally{}, present: map[string]map[metric.Workload][]string{},
 	}
 }
 
@@ -67,7 +69,7 @@ func (c *coverage) objects(namespace string) map[rowKey]tally {
 		}
 		if c.shape.Grain == ByPod {
 			for _, pod := range of.silent {
-				tallies[rowKey{namespace: namespace, pod: pod}] = tally{ready: 1, silent: []string{pod}}
+				tallies[rowKey{namespace: namespace, pod: pod}] = tally{ready: []string{pod}, silent: []string{pod}}
 			}
 		}
 	}
@@ -90,7 +92,7 @@ func (c *coverage) object(v View) tally {
 }
 
 func (c *coverage) count(namespace string, ready []string) tally {
-	t := tally{ready: len(ready)}
+	t := tally{ready: ready}
 	for _, pod := range ready {
 		if _, seen := c.pods.pods[seenPod{c.window, namespace, pod}]; !seen {
 			t.silent = append(t.silent, pod)
@@ -102,12 +104,13 @@ func (c *coverage) count(namespace string, ready []string) tally {
 
 // partial is why the pods of an object are too few to tell its value; nil when they are enough.
 func (c *coverage) partial(of tally) *metric.Failure {
-	seen := of.ready - len(of.silent)
-	if c == nil || 100*seen >= c.pods.minimum*of.ready {
+	ready := len(of.ready)
+	seen := ready - len(of.silent)
+	if c == nil || 100*seen >= c.pods.minimum*ready {
 		return nil
 	}
 	return metric.Failf(metric.Partial, "the agents see %d of %d pods that were ready for the whole window of %s; not %s; coverage.minimum is %d %%",
-		seen, of.ready, c.shape.Window, some(of.silent), c.pods.minimum)
+		seen, ready, c.shape.Window, some(of.silent), c.pods.minimum)
 }
 
 // some names the first of a few names.
@@ -119,34 +122,4 @@ func some(names []string) string {
 	default:
 		return strings.Join(few, " and ")
 	}
-}
-
-// floor is a value that the true one is not below, although pods are missing; nil when there is none: a sum or a maximum of
-// series that are never negative. Rows of pods tell that themselves; those that are already reduced are so when they count.
-func (r reader) floor(rows []*row, of tally) *metric.Sample {
-	m, s := r.question.Measure, r.table.shape
-	switch {
-	case m.Group != metric.Sum && m.Group != metric.Max, m.Multiplier <= 0:
-		return nil
-	case s.Group == "":
-		rows = slices.DeleteFunc(slices.Clone(rows), func(one *row) bool { // its window may not be full
-			_, silent := slices.BinarySearch(of.silent, one.key.pod)
-			return silent
-		})
-		if slices.ContainsFunc(rows, func(one *row) bool { return !(one.value >= 0) }) {
-			return nil
-		}
-	case !s.counts():
-		return nil
-	}
-	sample, failure := r.sample(rows)
-	if failure != nil || sample.Whole != nil {
-		return nil
-	}
-	return sample
-}
-
-// counts tells whether the shape adds up what a counter counts, which is never negative.
-func (s Shape) counts() bool {
-	return s.Time == v1alpha1.TimeRate || s.Time == v1alpha1.TimeSum && s.Cumulative
 }

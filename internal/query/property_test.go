@@ -205,6 +205,8 @@ func differSample(a, b *metric.Sample, by float64) string {
 		return "the values differ"
 	case !a.Time.Equal(b.Time), !a.Newest.Equal(b.Newest), !a.Received.Equal(b.Received), a.Window != b.Window:
 		return "the times differ"
+	case a.Least != b.Least:
+		return "one is a lower bound"
 	case reason(a.Whole) != reason(b.Whole):
 		return "the reasons of the whole differ"
 	case !slices.EqualFunc(a.Series, b.Series, func(one, two metric.Series) bool { return equalSeries(one, two, by) }):

@@ -148,7 +148,9 @@ func (r reader) each(objects map[string]Found) {
 	tallies := r.coverage.objects(r.question.View.Namespace)
 	for _, key := range r.table.objects[r.question.View.Namespace] {
 		if name := r.name(key); name != "" {
-			objects[name] = r.found(r.table.rows[key], tallies[key])
+			one := r.question.View
+			one.All, one.Workload, one.Pod, one.Object = false, key.workload, key.pod, key.object
+			objects[name] = r.found(one, r.table.rows[key], tallies[key])
 		}
 	}
 	for key, of := range tallies {
@@ -176,15 +178,18 @@ func (r reader) one(v View) Found {
 	if len(rows) == 0 && r.unlabelled() {
 		return Found{Failure: r.dropped()}
 	}
-	return r.found(rows, r.coverage.object(v))
+	return r.found(v, rows, r.coverage.object(v))
 }
 
-// found finds the value of an object from its rows. When agents do not see enough of its pods, rows that are missing or have
+// found finds the value of the object of a view from its rows. When agents do not see enough of its pods, rows that are missing or have
 // stopped say nothing about it, and a number is too low or of others.
-func (r reader) found(rows []*row, of tally) Found {
+func (r reader) found(v View, rows []*row, of tally) Found {
 	sample, failure := r.sample(rows)
 	partial := r.coverage.partial(of)
 	if partial == nil || failure != nil && failure.Reason != metric.NoData && failure.Reason != metric.Stale {
+		if sample != nil {
+			sample.Least = r.least(v, rows, of)
+		}
 		return Found{Sample: sample, Failure: failure}
 	}
 	return Found{Failure: partial, Floor: r.floor(rows, of)}

@@ -54,7 +54,11 @@ func (a *answer) held(object string) metric.Reading {
 	reading := a.reading
 	reading.Sample, reading.Floor = found.Sample, nil
 	switch {
-	case reading.Failure != nil || reading.Attempted.IsZero():
+	case reading.Attempted.IsZero():
+	case reading.Failure != nil:
+		if found.Failure == reading.Failure { // it is of the same attempt
+			reading.Floor = found.Floor
+		}
 	case ok:
 		reading.Failure, reading.Floor = found.Failure, found.Floor
 	default:

@@ -42,8 +42,11 @@ type breaker struct {
 	limits  AnomalyLimits
 	answers map[*answer]struct{}
 	fallen  map[*answer]*fall
-	// since is when too many had fallen, or when the last outage since then ended; zero: they have not.
+	// since is when too many had fallen, or when the last outage since then ended, later by the rounds in which nobody has said so
+	// again; zero: they have not.
 	since time.Time
+	// settled is when the last round ended.
+	settled time.Time
 }
 
 // fall is an answer that has vanished or become 0, or that tells so again.
@@ -52,8 +55,8 @@ type fall struct {
 	again bool
 	// at is when it was noticed, and asked the time that it was asked about.
 	at, asked time.Time
-	// before is what was believed before it.
-	before gap
+	// before is the time that was asked about when something else was believed last.
+	before time.Time
 	// held is what the last attempt told, as long as nobody has decided about it; nil when it is believed.
 	held *query.Outcome
 }
@@ -76,7 +79,7 @@ func (b *breaker) take(a *answer, o *query.Outcome, now time.Time) {
 	case a.fell(o) && b.limits.Hold > 0:
 		f := b.fallen[a]
 		if f == nil || f.again && a.stands {
-			f = &fall{again: !a.stands, at: now, asked: o.Reading.Asked, before: a.gap}
+			f = &fall{again: !a.stands, at: now, asked: o.Reading.Asked, before: a.gap.good}
 			b.fallen[a] = f
 		}
 		f.held = new(*o)
@@ -94,9 +97,8 @@ func (b *breaker) rise(a *answer, o *query.Outcome, now time.Time) {
 	}
 	a.stands = true
 	delete(b.fallen, a)
-	total, _ := totalOf(o)
-	if why := a.gap.close(total, o.Question.View.All, at, a.window()); why != nil {
-		a.refuse(o.Reading, o.Reading.Sample, why, now) // what is too low is a lower bound
+	if why := a.gap.close(at, a.window()); why != nil && !a.gap.surpassed(o) {
+		a.refuse(o, why, now)
 		return
 	}
 	a.accept(o, now)
@@ -140,10 +142,14 @@ func isZero(s *metric.Sample) bool { return s.Milli == 0 && s.Whole == nil }
 func (r *Registry) settle(connection string, well bool, now time.Time) (*Anomaly, []types.NamespacedName) {
 	b := r.breakerOf(connection)
 	b.forget(now)
-	if !well && !b.since.IsZero() {
-		b.since = now // an outage does not confirm anything
-	}
 	begun := !b.since.IsZero()
+	switch {
+	case begun && !well:
+		b.since = now // an outage does not confirm anything
+	case begun && !b.confirmed():
+		b.since = b.since.Add(now.Sub(b.settled)) // nor does silence
+	}
+	b.settled = now
 	doubted := b.weigh(now)
 	var changed []types.NamespacedName
 	for a, f := range b.fallen {
@@ -220,6 +226,16 @@ func (b *breaker) weigh(now time.Time) *Anomaly {
 	return &n
 }
 
+// confirmed tells whether anybody who has fallen has said so in this round.
+func (b *breaker) confirmed() bool {
+	for _, f := range b.fallen {
+		if !f.again && f.held != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // count is how many bindings have fallen.
 func (b *breaker) count() (bindings int) {
 	for a, f := range b.fallen {
@@ -265,7 +281,7 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 	if !f.again {
 		a.stands = true
 		a.unbelieve()
-		a.gap.highs, a.gap.since, a.gap.good = f.before.highs, f.before.since, f.before.good
+		a.gap.good = f.before
 	}
 	reading := a.reading
 	if f.held != nil {
@@ -273,13 +289,31 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 		f.held = nil
 	}
 	a.gap.silent(reading.Asked)
-	a.refuse(reading, nil, why, now)
+	reading.Sample = nil
+	a.refuse(&query.Outcome{Question: a.question, Reading: reading}, why, now)
 }
 
-// refuse takes in an attempt without what it told, but for a lower bound if there is one.
-func (a *answer) refuse(reading metric.Reading, floor *metric.Sample, why *metric.Failure, now time.Time) {
-	reading.Sample, reading.Floor, reading.Failure = nil, floor, why
-	a.merge(&query.Outcome{Question: a.question, Reading: reading}, now)
+// refuse takes in an attempt without what it told, but for what can only be too low: that is a lower bound.
+func (a *answer) refuse(o *query.Outcome, why *metric.Failure, now time.Time) {
+	refused := query.Outcome{Question: a.question, Reading: o.Reading}
+	refused.Reading.Sample, refused.Reading.Floor, refused.Reading.Failure = nil, boundOf(o.Reading.Sample), why
+	if len(o.Objects) > 0 {
+		refused.Objects = make(map[string]query.Found, len(o.Objects))
+	}
+	for name, found := range o.Objects {
+		if bound := boundOf(found.Sample); bound != nil {
+			refused.Objects[name] = query.Found{Failure: why, Floor: bound}
+		}
+	}
+	a.merge(&refused, now)
+}
+
+// boundOf is a sample when it can only be too low.
+func boundOf(s *metric.Sample) *metric.Sample {
+	if s == nil || !s.Least {
+		return nil
+	}
+	return s
 }
 
 // unbelieve forgets samples of 0.
@@ -299,7 +333,8 @@ func (a *answer) unbelieve() {
 func (a *answer) remember(d *query.Definition, now time.Time) {
 	a.met = a.met || d.Observed != nil
 	if a.reading.Attempted.IsZero() && d.Observed != nil && !isZero(d.Observed) && d.Observed.Age(now) <= d.Policy.MaxAge {
-		a.gap.believe(math.MaxInt64, d.Observed.Time, a.window()) // of several objects a status shows the mean
+		a.gap.good, a.gap.since = d.Observed.Time, d.Observed.Time
+		a.gap.highs = [2]heights{{total: math.MaxInt64, objects: map[string]int64{}}} // of several objects a status shows the mean
 		a.stands = true
 	}
 }

@@ -310,6 +310,59 @@ func TestAValueThatIsBackLetsHPAsScaleUpAtOnce(t *testing.T) {
 	}
 }
 
+// TestAValueThatMayBeTooHighWaitsForItsWindow is about averages after a gap, and what else is no lower bound: HPAs that would scale up on
+// it wait as well.
+func TestAValueThatMayBeTooHighWaitsForItsWindow(t *testing.T) {
+	c := newTown(t, 40)
+	c.vague = true
+	c.ServeBoundsTo(eager{})
+	c.round(steady(7))
+	for range 6 {
+		c.round(steady(0))
+	}
+	c.round(steady(9))
+	c.wantReads("[Partial:40]")
+	c.round(steady(9))
+	c.wantReads("[Partial:40]")
+	c.round(steady(9))
+	c.wantReads("[9:40]")
+}
+
+// TestSilenceConfirmsNothing makes sure that the time of an anomaly does not pass while nobody says again that there is nothing.
+func TestSilenceConfirmsNothing(t *testing.T) {
+	for name, silence := range map[string]func(*town){
+		"nobody is answered": func(c *town) { c.round(steady(spared)) },
+		"all are broken":     func(c *town) { c.round(steady(broken)) },
+		"points are of before": func(c *town) {
+			c.clk.Step(30 * time.Second)
+			for _, d := range c.definitions {
+				c.answerAbout(d.Question, 5, noon)
+			}
+			c.FileHealth("default", nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTown(t, 20)
+			c.round(steady(7))
+			for range 7 { // three minutes of them count
+				c.round(steady(0))
+			}
+			for range 40 {
+				silence(c)
+				if c.anomaly() == nil {
+					t.Fatalf("it is over after %s", c.clk.Since(noon))
+				}
+			}
+			for range 13 {
+				c.round(steady(0))
+				c.wantReads("[Implausible:20]")
+			}
+			c.round(steady(0))
+			c.wantReads("[0:20]")
+		})
+	}
+}
+
 // TestAFallIsHeldUntilTheRoundEnds makes sure that the first answers of a round are not believed before the others are there.
 func TestAFallIsHeldUntilTheRoundEnds(t *testing.T) {
 	c := newTown(t, 30)

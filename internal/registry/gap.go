@@ -8,18 +8,28 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 )
 
+// remembered is how far back values may have made an HPA ask for the replicas that it has: its longest stabilization
+// (behavior.scaleDown.stabilizationWindowSeconds), and the longest for which a sample is served.
+const remembered = time.Hour + longestMaxAge
+
 // gap is what is remembered of the values that were believed last, until others can be. A window that ends after a gap still holds
 // what was told in it: zeroes, or nothing. An HPA does not stabilise what it reads after errors, so the first low value acts at once.
 type gap struct {
-	// highs are the highest totals of several objects, in thousandths: since a time, and in as long before that.
-	highs [2]int64
+	// highs are the highest values of several objects: since a time, and for as long as is remembered before that.
+	highs [2]heights
 	since time.Time
-	// good is the time that the last of them was asked about.
+	// good is the time that the last value was asked about.
 	good time.Time
 	// last is the time that the last attempt after that was asked about that told nothing or was not believed; zero: none was.
 	last time.Time
 	// back is the time of the newest point that the first attempt after those has told of; zero: none has.
 	back time.Time
+}
+
+// heights are values of several objects in thousandths, each the highest, and the highest of their sums.
+type heights struct {
+	total   int64
+	objects map[string]int64
 }
 
 // silent notes that an attempt told nothing, or was not believed.
@@ -30,9 +40,8 @@ func (g *gap) silent(asked time.Time) {
 }
 
 // close is why a value that is back must not be served yet; nil when it may be: its window is covered by what was told after the
-// gap. at is the time of its newest point. Of several objects, for which there is no lower bound, also when their total is no lower than before: an HPA then keeps
-// what it had asked for.
-func (g *gap) close(total int64, several bool, at time.Time, window time.Duration) *metric.Failure {
+// gap. at is the time of its newest point.
+func (g *gap) close(at time.Time, window time.Duration) *metric.Failure {
 	if g.last.IsZero() {
 		return nil
 	}
@@ -40,7 +49,7 @@ func (g *gap) close(total int64, several bool, at time.Time, window time.Duratio
 		g.back = at
 	}
 	missing := g.back.Add(window - point).Sub(at)
-	if several && total >= max(g.highs[0], g.highs[1]) || missing <= 0 {
+	if missing <= 0 {
 		return nil
 	}
 	return metric.Failf(metric.Partial,
@@ -48,26 +57,62 @@ func (g *gap) close(total int64, several bool, at time.Time, window time.Duratio
 		g.back.Sub(g.good).Round(time.Second), window, missing.Round(time.Second))
 }
 
-// believe notes a value. The totals of a window and a minute count, and of up to twice as long: when a window empties, the last values
-// are low already.
-func (g *gap) believe(total int64, asked time.Time, window time.Duration) {
-	switch age := asked.Sub(g.since); {
-	case !g.last.IsZero() || g.good.IsZero() || age > 2*(window+together):
-		*g = gap{highs: [2]int64{total, total}, since: asked}
-	case age > window+together:
-		*g = gap{highs: [2]int64{total, g.highs[0]}, since: asked}
-	default:
-		g.highs[0] = max(g.highs[0], total)
+// surpassed tells whether values of several objects can only be too low, and neither any of them nor their sum is lower than it has
+// ever been for as long as matters: whatever an HPA has asked for, on one of them or on the mean of some, it asks for again. Objects
+// that are not back yet are missing in the sum, and those of which nothing is remembered add to it.
+func (g *gap) surpassed(o *query.Outcome) bool {
+	if !o.Question.View.All {
+		return false
 	}
-	g.good = asked
+	total, _ := totalOf(o)
+	for _, high := range g.highs {
+		if total < high.total {
+			return false
+		}
+		for name, found := range o.Objects {
+			if s := found.Sample; s != nil && (!s.Least || s.Milli < high.objects[name]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// believe notes what was told. A lower value changes nothing until the higher one is old, whatever happens in between: an HPA may not
+// have looked at it yet, or remember the higher one.
+func (g *gap) believe(o *query.Outcome) {
+	asked := o.Reading.Asked
+	g.good, g.last, g.back = asked, time.Time{}, time.Time{}
+	if !o.Question.View.All {
+		return
+	}
+	total, _ := totalOf(o)
+	now := g.now(asked)
+	now.total = max(now.total, total)
+	for name, found := range o.Objects {
+		if s := found.Sample; s != nil && s.Milli > now.objects[name] {
+			now.objects[name] = s.Milli
+		}
+	}
+}
+
+// now are the heights that a time counts to.
+func (g *gap) now(asked time.Time) *heights {
+	switch age := asked.Sub(g.since); {
+	case age > 2*remembered:
+		g.highs, g.since = [2]heights{{objects: map[string]int64{}}}, asked
+	case age > remembered:
+		g.highs, g.since = [2]heights{{objects: map[string]int64{}}, g.highs[0]}, asked
+	}
+	return &g.highs[0]
 }
 
 // accept takes in what an attempt told, as it is.
 func (a *answer) accept(o *query.Outcome, now time.Time) {
 	a.merge(o, now)
-	switch total, ok := totalOf(o); {
+	switch _, ok := totalOf(o); {
 	case ok && a.took(o):
-		a.gap.believe(total, o.Reading.Asked, a.window())
+		a.gap.believe(o)
 	case !ok && told(o) && !a.takesNothingForAValue():
 		a.gap.silent(o.Reading.Asked)
 	}

@@ -82,6 +82,8 @@ type board struct {
 	clk   *clocktesting.FakeClock
 	world *world
 	told  []string
+	// vague makes samples none that can only be too low.
+	vague bool
 }
 
 func newBoard(t testing.TB) *board {
@@ -160,6 +162,7 @@ func (b *board) sample(value float64, at time.Time) *metric.Sample {
 	if failure != nil {
 		b.t.Fatal(failure)
 	}
+	sample.Least = !b.vague
 	return sample
 }
 

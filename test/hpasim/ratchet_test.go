@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -48,28 +47,25 @@ const (
 // believable are those that the registry believes when they last for ten minutes, one after the other.
 func (l lie) believable() bool { return l == empty || l == zeroes }
 
-// workload is one that two HPAs scale, each in a world of its own: with the registry, and with errors whenever the truth is not
-// known. Their loads are the same.
+// workload is one that an HPA scales on what the registry serves.
 type workload struct {
 	name        string
 	load        int64 // in thousandths, of all pods
 	kinds       []hpasim.Kind
 	definitions []query.Definition
 	served      *hpasim.HPA
-	ideal       *hpasim.HPA
-	names       []string // of the pods of served; a pod that is made anew has another one
+	names       []string // of its pods; a pod that is made anew has another one
 	made        int
-	told        told // to the ideal HPA
+	told        told
 }
 
-// told is the newest true answer.
+// told is the newest true answer: a load, and when it was told.
 type told struct {
-	at       time.Time
-	load     int64
-	replicas int32
+	at   time.Time
+	load int64
 }
 
-// cluster has the pods of the workloads that are scaled with the registry.
+// cluster has the pods of the workloads.
 type cluster map[string]*workload
 
 func (c cluster) Matches(schema.GroupResource, string, string, labels.Selector) bool { return true }
@@ -93,11 +89,19 @@ func (w *workload) pods() []string {
 	return w.names
 }
 
-// Exceeds implements registry.Autoscalers for claims on one object: the average of a sum. With another metric beside it, replicas
-// that rise earlier overshoot less afterwards, which makes no fewer of them wrong: such workloads are compared without bounds.
+// Exceeds implements registry.Autoscalers for claims on one object: what its HPA makes of one of its metrics.
 func (c cluster) Exceeds(claim metric.Claim, _ string, milli int64) bool {
 	w := c[claim.Object]
-	return w != nil && len(w.kinds) == 1 && w.kinds[0] == hpasim.AverageValue && float64(milli) > 1.1*target*float64(max(w.served.Replicas, 1))
+	if w == nil {
+		return false
+	}
+	replicas := max(w.served.Replicas, 1)
+	for k, kind := range w.kinds {
+		if kind == hpasim.Value && w.definitions[k].Claim.Metric == claim.Metric {
+			replicas = 1
+		}
+	}
+	return float64(milli) > 1.1*target*float64(replicas)
 }
 
 // play is one run of all workloads.
@@ -124,10 +128,7 @@ func newPlay(seed uint64, hold time.Duration) *play {
 	for i := range 15 {
 		w := &workload{name: fmt.Sprintf("w%02d", i), kinds: mixes[i%len(mixes)]}
 		w.load = target * (2 + p.random.Int64N(8))
-		for range 2 {
-			h := &hpasim.HPA{Min: 1, Max: 12, Replicas: int32(w.load / target), Metrics: of(w.kinds...)}
-			w.served, w.ideal = h, w.served
-		}
+		w.served = &hpasim.HPA{Min: 1, Max: 12, Replicas: int32(w.load / target), Metrics: of(w.kinds...)}
 		for k := range w.kinds {
 			d := w.define(k)
 			w.definitions = append(w.definitions, d)
@@ -214,7 +215,7 @@ func (p *play) round() {
 			}
 		}
 		if p.now == truth && (p.clear >= whole || w.load == 0) {
-			w.told = told{now, w.load, w.ideal.Replicas}
+			w.told = told{now, w.load}
 		}
 	}
 	p.registry.FileHealth("default", health)
@@ -273,7 +274,7 @@ func (p *play) sample(kind hpasim.Kind, load int64, replicas int32, at time.Time
 	if kind == hpasim.Value {
 		load /= int64(max(replicas, 1))
 	}
-	return &metric.Sample{Value: float64(load) / 1000, Milli: load, Time: at, Received: p.clk.Now(), Window: time.Minute}
+	return &metric.Sample{Value: float64(load) / 1000, Milli: load, Time: at, Received: p.clk.Now(), Window: time.Minute, Least: true}
 }
 
 // read is what the registry serves an HPA.
@@ -297,27 +298,9 @@ func (p *play) read(w *workload) (readings []hpasim.Reading) {
 	return readings
 }
 
-// know is what the ideal HPA reads: the newest truth, and an error when that is too old.
-func (p *play) know(w *workload) (readings []hpasim.Reading) {
-	average := w.told.load / int64(max(w.told.replicas, 1))
-	for _, kind := range w.kinds {
-		r := hpasim.Reading{Failed: w.told.at.IsZero() || p.clk.Since(w.told.at) > maxAge}
-		switch kind {
-		case hpasim.Pods:
-			r.Pods = slices.Repeat([]int64{average}, int(min(w.told.replicas, w.ideal.Replicas)))
-		case hpasim.AverageValue:
-			r.Milli = w.told.load
-		default:
-			r.Milli = average
-		}
-		readings = append(readings, r)
-	}
-	return readings
-}
-
-// run plays syncs and tells of the first HPA that falls below the replicas that it has with errors, and that the newest truth needs;
-// empty when none does. To have fewer than with errors alone may be because one that has risen earlier overshoots less, or later
-// is within the tolerance.
+// run plays syncs and tells of the first HPA that takes away replicas which the newest truth needs, or any while no truth is fresh;
+// empty when none does. Nothing is allowed for: the lower bounds that let HPAs rise, replicas within the tolerance and values that are
+// cut to thousandths never make an HPA of this model fall further than the truth does. What is not looked at is whether it rises.
 func (p *play) run() string {
 	for i := range syncs {
 		if i%2 == 0 {
@@ -328,9 +311,10 @@ func (p *play) run() string {
 			before := w.served.Replicas
 			served := w.served.Sync(p.clk.Now(), p.read(w))
 			w.pods()
-			ideal := w.ideal.Sync(p.clk.Now(), p.know(w))
-			if served < before && served < ideal && float64(served)*(1+hpasim.Tolerance)*target < float64(w.told.load) {
-				return fmt.Sprintf("sync %d of %s %v while Sysdig tells %d: %d replicas, %d with errors", i, w.name, w.kinds, p.now, served, ideal)
+			age := p.clk.Since(w.told.at)
+			if served < before && (age > maxAge || int64(served)*target < w.told.load) {
+				return fmt.Sprintf("sync %d of %s %v while Sysdig tells %d: from %d to %d replicas, and a load of %d was told %s ago",
+					i, w.name, w.kinds, p.now, before, served, w.told.load/target, age)
 			}
 		}
 		p.clk.Step(syncPeriod - time.Second)
@@ -339,10 +323,13 @@ func (p *play) run() string {
 	return ""
 }
 
-// TestNoFailureScalesDown is the promise: over any sequence of failures an HPA never has fewer replicas than one that is told the
-// truth while it is fresh and an error otherwise.
+// TestNoFailureScalesDown is the promise: over any sequence of failures an HPA falls by what is true, and by nothing else.
 func TestNoFailureScalesDown(t *testing.T) {
+	seeds := []uint64{1480, 2066, 2485, 3221, 6871, 7406, 7409} // each has found something once
 	for seed := range uint64(400) {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		if wrong := newPlay(seed, 10*time.Minute).run(); wrong != "" {
 			t.Errorf("seed %d: %s", seed, wrong)
 		}
