@@ -16,7 +16,9 @@ import (
 
 // TestFailuresHoldReplicas breaks Sysdig under a workload of 5 replicas: reads answer an error with its reason, the
 // status and one Event say so, and the HPA leaves the replicas alone. Afterwards true data works again.
-func TestFailuresHoldReplicas(t *testing.T) {
+func TestFailuresHoldReplicas(t *testing.T) { byEachAPI(t, playFailures) }
+
+func playFailures(t *testing.T, newScene func(string) *scene) {
 	tests := map[string]struct {
 		reason       string
 		window       time.Duration
@@ -44,7 +46,7 @@ func TestFailuresHoldReplicas(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newScene(t, theStage, name, name)
+			c := newScene(name)
 			c.deploy("web", 5, 500)
 			c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
 				s.Source.Metric.Window.Duration = cmp.Or(test.window, s.Source.Metric.Window.Duration)
@@ -70,8 +72,10 @@ func TestFailuresHoldReplicas(t *testing.T) {
 // TestIdleService lets the series of two idle services vanish. By default the HPA holds; with onNoData 0 it goes to
 // minReplicas.
 func TestIdleService(t *testing.T) {
-	t.Parallel()
-	c := newScene(t, theStage, "idle", "idle")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playIdleService(t, newScene("idle")) })
+}
+
+func playIdleService(t *testing.T, c *scene) {
 	loads := []*workload{c.deploy("holds", 5, 500), c.deploy("shrinks", 5, 500)}
 	// The average of the points does not fall while the window slides off the last of them; the sum would, rightly.
 	average := func(s *v1alpha1.SysdigMetricBindingSpec) {

@@ -16,8 +16,9 @@ import (
 
 // TestMatrix plays every type of metric with every type of target that it has: load rises and falls, and the replicas are
 // those of the HPA's formula for the load that the stand-in was given, reached in one step and kept.
-func TestMatrix(t *testing.T) {
-	t.Parallel()
+func TestMatrix(t *testing.T) { byEachAPI(t, playMatrix) }
+
+func playMatrix(t *testing.T, newScene func(string) *scene) {
 	service := &v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: "web"}
 	pods := &v1alpha1.Target{APIVersion: "v1", Kind: "Pod", Selector: &v1alpha1.ObjectSelector{MatchLabels: map[string]string{"app": "web"}}}
 	const patience = 30
@@ -52,7 +53,7 @@ func TestMatrix(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newScene(t, theStage, "matrix-"+name, "matrix-"+name)
+			c := newScene("matrix-" + name)
 			web := c.deploy("web", 4, 400)
 			b := c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
 				s.Target, s.Source.Metric.GroupAggregation = test.target, test.group
@@ -76,8 +77,11 @@ func TestMatrix(t *testing.T) {
 
 // TestTwoMetrics makes sure that the higher proposal wins: one metric is enough to grow, and it takes both to shrink.
 func TestTwoMetrics(t *testing.T) {
-	t.Parallel()
-	c, web, queues := newTwoMetrics(t, "two-metrics")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playTwoMetrics(t, newScene("two-metrics")) })
+}
+
+func playTwoMetrics(t *testing.T, c *scene) {
+	web, queues := twoMetrics(t, c)
 	web.setRPS(400)
 	queues.set("orders", 200)
 	c.moves("web", 4, max(byAverage(400, 100, 4), byAverage(200, 30, 4)))
@@ -90,8 +94,11 @@ func TestTwoMetrics(t *testing.T) {
 
 // TestOneMetricFails makes sure that a metric in error lets the other one raise the replicas, and lets nothing lower them.
 func TestOneMetricFails(t *testing.T) {
-	t.Parallel()
-	c, web, queues := newTwoMetrics(t, "one-metric")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playOneMetricFails(t, newScene("one-metric")) })
+}
+
+func playOneMetricFails(t *testing.T, c *scene) {
+	web, queues := twoMetrics(t, c)
 	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 500, Query: queues.metric})
 	c.eventuallyRefused(time.Minute, c.external(queueMetric)+ofOrders, "Unavailable")
 	web.setRPS(700)
@@ -103,10 +110,9 @@ func TestOneMetricFails(t *testing.T) {
 	c.moves("web", 7, max(byAverage(100, 100, 7), byAverage(60, 30, 7)))
 }
 
-// newTwoMetrics is a workload of 4 replicas with an HPA on its requests and on a queue.
-func newTwoMetrics(t *testing.T, name string) (*scene, *workload, *queues) {
+// twoMetrics is a workload of 4 replicas with an HPA on its requests and on a queue.
+func twoMetrics(t *testing.T, c *scene) (*workload, *queues) {
 	t.Helper()
-	c := newScene(t, theStage, name, name)
 	web := c.deploy("web", 4, 400)
 	queues := c.queues(map[string]float64{"orders": 60, "mail": 5000})
 	c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
@@ -118,13 +124,15 @@ func newTwoMetrics(t *testing.T, name string) (*scene, *workload, *queues) {
 	c.autoscale("web", 1, 10, behavior(0, 0),
 		objectMetric("web", metricName, average("100"), nil), externalMetric(queueMetric, average("30"), orders))
 	c.stays("web", 4)
-	return c, web, queues
+	return web, queues
 }
 
 // TestZero lets a queue take its workers to zero and back. Only a zero of the HPA's own making ends by itself.
 func TestZero(t *testing.T) {
-	t.Parallel()
-	c := newScene(t, theStage, "zero", "zero")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playZero(t, newScene("zero")) })
+}
+
+func playZero(t *testing.T, c *scene) {
 	c.deployIdle("workers", 1)
 	queues := c.queues(map[string]float64{"orders": 100, "mail": 7})
 	c.bind(queueMetric, queueDepth)
@@ -157,8 +165,9 @@ func TestZero(t *testing.T) {
 
 // TestSilentPod makes sure that a pod of which Sysdig has nothing counts as the target when the HPA shrinks and as 0 when it
 // grows. With a made-up 0 for it the HPA would shrink to 2.
-func TestSilentPod(t *testing.T) {
-	t.Parallel()
+func TestSilentPod(t *testing.T) { byEachAPI(t, playSilentPod) }
+
+func playSilentPod(t *testing.T, newScene func(string) *scene) {
 	for name, test := range map[string]struct {
 		perPod float64
 		want   int32
@@ -168,7 +177,7 @@ func TestSilentPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newScene(t, theStage, "silent-"+name, "silent-"+name)
+			c := newScene("silent-" + name)
 			c.deployIdle("web", 4)
 			jobs := c.jobs("web", 4)
 			c.bind("jobs", func(s *v1alpha1.SysdigMetricBindingSpec) {
@@ -191,8 +200,10 @@ func TestSilentPod(t *testing.T) {
 // TestNegativeExternal makes sure that an HPA never reads an external metric below 0, which it would take for an overflow
 // and scale to maxReplicas.
 func TestNegativeExternal(t *testing.T) {
-	t.Parallel()
-	c := newScene(t, theStage, "negative", "negative")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playNegativeExternal(t, newScene("negative")) })
+}
+
+func playNegativeExternal(t *testing.T, c *scene) {
 	c.deployIdle("workers", 4)
 	queues := c.queues(map[string]float64{"orders": 120})
 	c.bind(queueMetric, queueDepth)

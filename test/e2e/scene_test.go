@@ -66,13 +66,34 @@ func (w *workload) setRPS(rps float64) { w.rps.Store(math.Float64bits(rps)) }
 // the same for all scenes.
 func newScene(t *testing.T, s *stage.Stage, namespace, connection string) *scene {
 	t.Helper()
+	return newSceneOf(t, s, v1alpha1.APIPrometheus, namespace, connection)
+}
+
+// byEachAPI plays the same over each of Sysdig's APIs, in scenes of their own: nothing is to be different for the user.
+func byEachAPI(t *testing.T, play func(t *testing.T, newScene func(name string) *scene)) {
+	t.Parallel()
+	for _, api := range []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData} {
+		t.Run(string(api), func(t *testing.T) {
+			t.Parallel()
+			play(t, func(name string) *scene {
+				if api == v1alpha1.APIData {
+					name += "-data"
+				}
+				return newSceneOf(t, theStage, api, name, name)
+			})
+		})
+	}
+}
+
+func newSceneOf(t *testing.T, s *stage.Stage, api v1alpha1.API, namespace, connection string) *scene {
+	t.Helper()
 	c := &scene{t: t, stage: s, namespace: namespace, name: connection}
 	if namespace != "default" {
 		c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	}
 	b := &defaultBackend
 	if connection != "default" {
-		b = &backend{}
+		b = &backend{api: api}
 		t.Cleanup(b.close)
 	}
 	if err := b.open(s, connection); err != nil {
@@ -88,6 +109,7 @@ var defaultBackend backend
 
 // backend is a stand-in for Sysdig with a load.
 type backend struct {
+	api    v1alpha1.API // empty for Prometheus
 	once   sync.Once
 	err    error
 	sysdig *sysdigtest.Server
@@ -110,7 +132,7 @@ func (b *backend) open(s *stage.Stage, connection string) error {
 		ctx, b.stop = context.WithCancel(context.Background())
 		go func() { _ = b.load.Run(ctx) }()
 		// The newline is the tutorial's: echo … | base64.
-		b.err = s.Connect(ctx, connection, "e2e", b.sysdig.URL, b.sysdig.CABundle(), token+"\n")
+		b.err = s.Connect(ctx, connection, "e2e", b.sysdig.URL, b.sysdig.CABundle(), token+"\n", func(c *v1alpha1.SysdigConnectionSpec) { c.API = b.api })
 	})
 	return b.err
 }
@@ -156,7 +178,7 @@ func (c *scene) attachMethods(name string, replicas int, rps float64, methods ma
 		Cluster: "e2e", Namespace: c.namespace, Kind: "deployment", Name: name,
 		Pods:   func() []string { return c.readyPods(name) },
 		RPS:    func() float64 { return math.Float64frombits(w.rps.Load()) },
-		Silent: w.silent.Load, Methods: methods,
+		Silent: w.silent.Load, Methods: methods, Service: name,
 	}
 	c.load.Add(load) // first, so that no point is missing between what was and what will be
 	now := time.Now()

@@ -14,8 +14,10 @@ import (
 
 // TestStory plays config/samples: load drives flask from 2 to 8 replicas, where they stay, and idle brings them back.
 func TestStory(t *testing.T) {
-	t.Parallel()
-	c := newScene(t, theStage, "default", "default")
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) { playStory(t, newScene("default")) })
+}
+
+func playStory(t *testing.T, c *scene) {
 	applySamples(t, c)
 	flask := c.attach("flask", 2, 20)
 	if got := c.eventuallyServed(time.Minute, c.servicePath("flask")); got.DescribedObject.Kind != "Service" {
@@ -31,8 +33,8 @@ func TestStory(t *testing.T) {
 	c.alwaysReplicas(10*time.Second, "flask", 2, 2)
 }
 
-// applySamples applies config/samples as they are, except that the window and the HPA's patience are half as long, so that
-// the test does not wait for them.
+// applySamples applies config/samples as they are, in the scene's namespace and for its connection, except that the window and the
+// HPA's patience are half as long, so that the test does not wait for them.
 func applySamples(t *testing.T, c *scene) {
 	t.Helper()
 	samples, err := c.stage.Cluster.Kubectl(t.Context(), "kustomize", filepath.Join(c.stage.Root, "config", "samples"))
@@ -40,6 +42,9 @@ func applySamples(t *testing.T, c *scene) {
 		t.Fatal(err)
 	}
 	samples = strings.NewReplacer("window: 1m", "window: 30s", "periodSeconds: 60", "periodSeconds: 30").Replace(samples)
+	if c.namespace != "default" {
+		samples = strings.NewReplacer("namespace: default", "namespace: "+c.namespace, "  metricName:", "  connectionRef: {name: "+c.name+"}\n  metricName:").Replace(samples)
+	}
 	c.applyText(samples)
 }
 
@@ -70,10 +75,10 @@ func checkSteadyReads(ctx context.Context, c *scene) error {
 	}{
 		"services/flask/" + metricName:         {"Service", "flask", perPod},
 		"deployments.apps/flask/" + metricName: {"Deployment", "flask", perPod},
-		"metrics/" + metricName:                {"Namespace", "default", 800},
+		"metrics/" + metricName:                {"Namespace", c.namespace, 800},
 	} {
 		for _, version := range []string{"v1beta1", "v1beta2"} {
-			got, err := c.read(ctx, "/apis/custom.metrics.k8s.io/"+version+"/namespaces/default/"+path)
+			got, err := c.read(ctx, "/apis/custom.metrics.k8s.io/"+version+"/namespaces/"+c.namespace+"/"+path)
 			if err != nil {
 				complain("%w", err)
 				continue
