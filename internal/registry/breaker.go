@@ -279,7 +279,7 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 // refuse takes in an attempt without what it told, but for a lower bound if there is one.
 func (a *answer) refuse(reading metric.Reading, floor *metric.Sample, why *metric.Failure, now time.Time) {
 	reading.Sample, reading.Floor, reading.Failure = nil, floor, why
-	a.merge(&query.Outcome{Question: a.question, Reading: reading}, now)
+	a.merge(&query.Outcome{Question: *a.question(), Reading: reading}, now)
 }
 
 // unbelieve forgets samples of 0.
