@@ -187,10 +187,7 @@ func (a *assembly) addAutoscalers(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client of HPAs: %w", err)
 	}
-	watch, err := hpas.NewWatch(client)
-	if err != nil {
-		return err
-	}
+	watch := hpas.NewWatch(client)
 	a.registry.ServeBoundsTo(watch)
 	return a.manager.Add(watch)
 }
