@@ -122,6 +122,7 @@ func (r *StatusReconciler) draft(ctx context.Context, binding types.NamespacedNa
 		return nil, nil // the binding's own reconciler will put it and tell us
 	}
 	status, urgent := decideStatus(&b, standing, r.Clock.Now())
+	recall(&b.Status, status.Query)
 	if equality.Semantic.DeepEqual(status, b.Status) {
 		return nil, nil
 	}

@@ -135,13 +135,14 @@ func restConfig(o options.Options) (*rest.Config, error) {
 	return config, nil
 }
 
-// cacheOptions keep the caches small: Secrets of our own namespace only, and pods without what nobody looks at.
+// cacheOptions keep the caches small: Secrets of our own namespace only, and pods and bindings without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}},
-			&corev1.Pod{}:    {Transform: pods.Strip},
+			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {}}},
+			&corev1.Pod{}:                   {Transform: pods.Strip},
+			&v1alpha1.SysdigMetricBinding{}: {Transform: controllers.Strip},
 		},
 	}
 }
@@ -187,10 +188,7 @@ func (a *assembly) addAutoscalers(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client of HPAs: %w", err)
 	}
-	watch, err := hpas.NewWatch(client)
-	if err != nil {
-		return err
-	}
+	watch := hpas.NewWatch(client)
 	a.registry.ServeBoundsTo(watch)
 	return a.manager.Add(watch)
 }

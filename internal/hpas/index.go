@@ -4,6 +4,8 @@ package hpas
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -28,23 +30,29 @@ type wish struct {
 	above int64
 }
 
-// limit is a wish of an HPA of a known namespace, of a known metric.
+// limit is a wish of an HPA, which is known by its key, of a known metric.
 type limit struct {
 	hpa   string
 	above int64
 }
 
-// Index is filled by the events of an informer of HorizontalPodAutoscalers. It is safe for concurrent use.
+// Index is filled by the events of a watch of HorizontalPodAutoscalers. It keeps of them what they wish and nothing else. It is
+// safe for concurrent use.
 type Index struct {
 	mu sync.RWMutex
+	// wishes are those of the HPAs that have any, by their keys, namespace/name.
+	wishes map[string][]wish
 	// limits are those of all HPAs that read a metric, highest first.
 	limits map[read][]limit
 }
 
-var _ cache.ResourceEventHandler = (*Index)(nil)
+var (
+	_ cache.ResourceEventHandler = (*Index)(nil)
+	_ cache.KeyListerGetter      = (*Index)(nil)
+)
 
 // NewIndex returns an empty index.
-func NewIndex() *Index { return &Index{limits: map[read][]limit{}} }
+func NewIndex() *Index { return &Index{wishes: map[string][]wish{}, limits: map[read][]limit{}} }
 
 // Exceeds tells whether a value, in thousandths, makes every HPA scale up that reads the claim of an object of a kind. It is false
 // when no HPA is known to. HPAs with a metric.selector read other numbers and do not count, nor do Pods metrics, which are read
@@ -59,36 +67,73 @@ func (x *Index) Exceeds(claim metric.Claim, kind string, milli int64) bool {
 }
 
 // OnAdd implements cache.ResourceEventHandler.
-func (x *Index) OnAdd(object any, _ bool) { x.replace(nil, object) }
+func (x *Index) OnAdd(object any, _ bool) {
+	if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+		x.replace(hpa.Namespace+"/"+hpa.Name, wishesOf(hpa))
+	}
+}
 
 // OnUpdate implements cache.ResourceEventHandler.
-func (x *Index) OnUpdate(before, object any) { x.replace(before, object) }
+func (x *Index) OnUpdate(_, object any) { x.OnAdd(object, false) }
 
 // OnDelete implements cache.ResourceEventHandler.
 func (x *Index) OnDelete(object any) {
-	if lost, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = lost.Obj
+	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
+		x.replace(key, nil)
 	}
-	x.replace(object, nil)
 }
 
-// replace puts one HPA in the place of what it was. Its controller writes its status every 15 s, mostly with nothing new for us.
-func (x *Index) replace(before, after any) {
-	was, old := wishesOf(before)
-	is, wishes := wishesOf(after)
+// ListKeys implements cache.KeyListerGetter: it tells a watch that was cut off which HPAs may be gone since.
+func (x *Index) ListKeys() []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.Collect(maps.Keys(x.wishes))
+}
+
+// GetByKey implements cache.KeyListerGetter. Of an HPA that is gone the key is enough.
+func (x *Index) GetByKey(key string) (item any, exists bool, err error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	_, exists = x.wishes[key]
+	return key, exists, nil
+}
+
+// Process is a cache.ProcessFunc: it takes in what the queue of a watch holds next.
+func (x *Index) Process(popped any, _ bool) error {
+	deltas, ok := popped.(cache.Deltas)
+	if !ok {
+		return fmt.Errorf("watching HPAs: got %T", popped)
+	}
+	for _, d := range deltas {
+		if d.Type == cache.Deleted {
+			x.OnDelete(d.Object)
+		} else {
+			x.OnAdd(d.Object, false)
+		}
+	}
+	return nil
+}
+
+// replace puts the wishes of one HPA in the place of what they were. Its controller writes its status every 15 s, mostly with
+// nothing new for us.
+func (x *Index) replace(hpa string, wishes []wish) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old := x.wishes[hpa]
 	if slices.Equal(old, wishes) {
 		return
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	for _, w := range old {
-		x.forget(w.read, was)
+		x.forget(w.read, hpa)
 	}
 	for _, w := range wishes {
-		one := limit{hpa: is, above: w.above}
+		one := limit{hpa: hpa, above: w.above}
 		limits := x.limits[w.read]
 		at, _ := slices.BinarySearchFunc(limits, one, highestFirst)
 		x.limits[w.read] = slices.Insert(limits, at, one)
+	}
+	if x.wishes[hpa] = wishes; len(wishes) == 0 {
+		delete(x.wishes, hpa)
 	}
 }
 
@@ -103,12 +148,8 @@ func (x *Index) forget(r read, hpa string) {
 
 func highestFirst(a, b limit) int { return cmp.Compare(b.above, a.above) }
 
-// wishesOf are those of an HPA, and its name. Anything else has none.
-func wishesOf(object any) (name string, wishes []wish) {
-	hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler)
-	if !ok || hpa == nil {
-		return "", nil
-	}
+// wishesOf are those of an HPA.
+func wishesOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (wishes []wish) {
 	for i := range hpa.Spec.Metrics {
 		spec := &hpa.Spec.Metrics[i]
 		switch {
@@ -119,7 +160,7 @@ func wishesOf(object any) (name string, wishes []wish) {
 			wishes = append(wishes, wish{r, above(hpa, externalTarget(&spec.External.Target))})
 		}
 	}
-	return hpa.Name, wishes
+	return wishes
 }
 
 // readOf is what the HPA controller reads for an Object metric (pkg/controller/podautoscaler/metrics, GetObjectMetric): of a
@@ -139,7 +180,7 @@ func picks(selector *metav1.LabelSelector) bool {
 	return selector != nil && len(selector.MatchLabels)+len(selector.MatchExpressions) > 0
 }
 
-// Strip keeps of an HPA what decides about its wishes. It is the transform of the informer, so that many HPAs stay small in memory.
+// Strip keeps of an HPA what decides about its wishes. It is the transform of the watch, so that a list of many stays small in memory.
 func Strip(object any) (any, error) {
 	full, ok := object.(*autoscalingv2.HorizontalPodAutoscaler)
 	if !ok {

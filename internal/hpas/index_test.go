@@ -266,6 +266,30 @@ func TestTheIndexFollowsWhatHappens(t *testing.T) {
 	wantLimit(t, x, ofWeb, 44_000)
 }
 
+// TestAnHPAThatWentWhileTheWatchWasCutOffIsForgotten reads the list anew, as a watch does then.
+func TestAnHPAThatWentWhileTheWatchWasCutOffIsForgotten(t *testing.T) {
+	x := hpas.NewIndex()
+	queue := cache.NewRealFIFOWithOptions(cache.RealFIFOOptions{KnownObjects: x, Transformer: hpas.Strip})
+	list := func(events int, all ...any) {
+		t.Helper()
+		if err := queue.Replace(all, "7"); err != nil {
+			t.Fatal(err)
+		}
+		for range events {
+			if _, err := queue.Pop(x.Process); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	list(2, reads("a", web(value("100"))), reads("b", web(value("300"))))
+	wantLimit(t, x, ofWeb, 330_000)
+	list(2, reads("a", web(value("200"))))
+	wantLimit(t, x, ofWeb, 220_000)
+	if err := x.Process("nonsense", false); err == nil {
+		t.Error("what is no event is taken in")
+	}
+}
+
 // TestAnUpdateWithNothingNewCostsNextToNothing: the controller writes the status of each of 10,000 HPAs every 15 s.
 func TestAnUpdateWithNothingNewCostsNextToNothing(t *testing.T) {
 	x := hpas.NewIndex()
@@ -325,21 +349,18 @@ func TestStripKeepsTheWishesAndNothingElse(t *testing.T) {
 	}
 }
 
-// BenchmarkMemoryOfHPAs tells what an HPA costs in the informer's store and in the index together.
+// BenchmarkMemoryOfHPAs tells what an HPA costs.
 func BenchmarkMemoryOfHPAs(b *testing.B) {
 	const many = 10_000
 	for b.Loop() {
 		before := heap()
-		x, store := hpas.NewIndex(), cache.NewStore(cache.MetaNamespaceKeyFunc)
+		x := hpas.NewIndex()
 		for i := range many {
 			h := reads(fmt.Sprintf("hpa-of-an-app-%d", i), object("Deployment", fmt.Sprintf("an-app-%d", i), value("100")))
 			h.UID, h.Namespace = "0b1ff3cd-1c8c-4b6a-a8a5-8b0b0a0a0a0a", fmt.Sprintf("team-%d", i%500)
-			if err := store.Add(add(b, x, h)); err != nil {
-				b.Fatal(err)
-			}
+			add(b, x, h)
 		}
 		b.ReportMetric(float64(heap()-before)/many, "B/HPA")
-		runtime.KeepAlive(store)
 		runtime.KeepAlive(x)
 	}
 }

@@ -2,7 +2,6 @@ package hpas
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -20,10 +19,9 @@ import (
 // Watch keeps an Index in step with the cluster. It is a Runnable of the manager that nothing waits for: without the permission,
 // which an older ClusterRole does not have, no HPA is known and everything else works. It asks again, so a grant needs no restart.
 type Watch struct {
-	client   autoscalingclient.HorizontalPodAutoscalerInterface
-	index    *Index
-	informer cache.SharedIndexInformer
-	synced   cache.InformerSynced
+	client     autoscalingclient.HorizontalPodAutoscalerInterface
+	index      *Index
+	controller cache.Controller
 	// follows: the last try to watch was let in. When it was not, the replicas that are known get old.
 	follows atomic.Bool
 	// told: it was said that HPAs cannot be watched.
@@ -32,25 +30,19 @@ type Watch struct {
 
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch
 
-// NewWatch returns a watch of all namespaces that has not begun.
-func NewWatch(client autoscalingclient.HorizontalPodAutoscalersGetter) (*Watch, error) {
+// NewWatch returns a watch of all namespaces that has not begun. It is no informer, which would keep all HPAs beside the Index.
+func NewWatch(client autoscalingclient.HorizontalPodAutoscalersGetter) *Watch {
 	w := &Watch{client: client.HorizontalPodAutoscalers(metav1.NamespaceAll), index: NewIndex()}
 	source := &cache.ListWatch{ListWithContextFunc: w.list, WatchFuncWithContext: w.watch}
-	w.informer = cache.NewSharedIndexInformerWithOptions(
-		cache.ToListWatcherWithWatchListSemantics(source, w.client), &autoscalingv2.HorizontalPodAutoscaler{}, cache.SharedIndexInformerOptions{})
-	if err := w.informer.SetTransform(Strip); err != nil {
-		return nil, fmt.Errorf("watching HPAs: %w", err)
-	}
-	// What can go wrong is said by list and watch, once.
-	if err := w.informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}); err != nil {
-		return nil, fmt.Errorf("watching HPAs: %w", err)
-	}
-	registration, err := w.informer.AddEventHandler(w.index)
-	if err != nil {
-		return nil, fmt.Errorf("watching HPAs: %w", err)
-	}
-	w.synced = registration.HasSynced
-	return w, nil
+	w.controller = cache.New(&cache.Config{
+		Queue:         cache.NewRealFIFOWithOptions(cache.RealFIFOOptions{KnownObjects: w.index, Transformer: Strip}),
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(source, w.client),
+		ObjectType:    &autoscalingv2.HorizontalPodAutoscaler{},
+		Process:       w.index.Process,
+		// What can go wrong is said by list and watch, once.
+		WatchErrorHandlerWithContext: func(context.Context, *cache.Reflector, error) {},
+	})
+	return w
 }
 
 // NeedLeaderElection tells the manager to run the watch on every replica.
@@ -58,13 +50,13 @@ func (w *Watch) NeedLeaderElection() bool { return false }
 
 // Start watches until the context ends.
 func (w *Watch) Start(ctx context.Context) error {
-	w.informer.RunWithContext(ctx)
+	w.controller.RunWithContext(ctx)
 	return nil
 }
 
 // Exceeds is that of Index. It is false as long as not all HPAs are known, and while they cannot be followed.
 func (w *Watch) Exceeds(claim metric.Claim, kind string, milli int64) bool {
-	return w.follows.Load() && w.synced() && w.index.Exceeds(claim, kind, milli)
+	return w.follows.Load() && w.controller.HasSynced() && w.index.Exceeds(claim, kind, milli)
 }
 
 func (w *Watch) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {

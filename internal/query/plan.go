@@ -77,8 +77,11 @@ func (r *Request) Divisible() bool {
 
 // Plan merges questions into requests: one per shape, confined to the namespaces (and the objects, when they are few)
 // that are wanted. It is halved by namespace when halved says so, and when the query would be too long. The order is that of
-// the first question of each shape.
+// the first question of each shape. Requests may share the list of questions, which must not be changed then.
 func Plan(questions []Question, halved func(Key) bool) []Request {
+	if len(questions) > 0 && !slices.ContainsFunc(questions, func(q Question) bool { return q.Shape != questions[0].Shape }) {
+		return requestsOf(Key{Shape: questions[0].Shape}, questions, halved)
+	}
 	var order []ShapeID
 	byShape := map[ShapeID][]Question{}
 	for _, q := range questions {

@@ -18,10 +18,9 @@ const (
 
 // answer is what is known of one question.
 type answer struct {
-	question query.Question
-	tenant   tenant
-	pace     *pace
-	breaker  *breaker
+	tenant  tenant
+	pace    *pace
+	breaker *breaker
 	// met is set when the question has had a value at any time.
 	met bool
 	// stands is set while the value that was believed last is not 0.
@@ -37,8 +36,11 @@ type answer struct {
 	listed bool
 	// freshest is that of all objects' samples which is served longest.
 	freshest *metric.Sample
-	entries  []*entry // those who ask
+	entries  []*entry // those who ask; never none
 }
+
+// question is that of all who ask. It is large, and they hold it anyway.
+func (a *answer) question() *query.Question { return &a.entries[0].definition.Question }
 
 // of is what is known of one object.
 func (a *answer) of(object string) metric.Reading {
@@ -93,7 +95,7 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 			continue
 		}
 		if a.reading.Attempted.IsZero() {
-			delete(r.demands[a.question.Shape].unanswered, a)
+			delete(r.demands[a.question().Shape].unanswered, a)
 		}
 		r.catalogues[a.tenant.connection].check(a, &outcomes[i])
 		changed = append(changed, r.altered(a, now, func() { a.breaker.take(a, &outcomes[i], now) })...)

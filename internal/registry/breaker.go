@@ -290,12 +290,12 @@ func (a *answer) doubt(f *fall, why *metric.Failure, now time.Time) {
 	}
 	a.gap.silent(reading.Asked)
 	reading.Sample = nil
-	a.refuse(&query.Outcome{Question: a.question, Reading: reading}, why, now)
+	a.refuse(&query.Outcome{Question: *a.question(), Reading: reading}, why, now)
 }
 
 // refuse takes in an attempt without what it told, but for what can only be too low: that is a lower bound.
 func (a *answer) refuse(o *query.Outcome, why *metric.Failure, now time.Time) {
-	refused := query.Outcome{Question: a.question, Reading: o.Reading}
+	refused := query.Outcome{Question: *a.question(), Reading: o.Reading}
 	refused.Reading.Sample, refused.Reading.Floor, refused.Reading.Failure = nil, boundOf(o.Reading.Sample), why
 	if len(o.Objects) > 0 {
 		refused.Objects = make(map[string]query.Found, len(o.Objects))

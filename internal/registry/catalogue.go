@@ -45,7 +45,7 @@ func (c Catalogue) check(a *answer, o *query.Outcome) {
 	if o.Reading.Sample != nil || len(o.Objects) > 0 {
 		a.met = true
 	}
-	s := a.question.Shape.Value()
+	s := a.question().Shape.Value()
 	empty := o.Reading.Failure == nil && o.Objects != nil && len(o.Objects) == 0 || o.Reading.Failure != nil && o.Reading.Failure.Reason == metric.NoData
 	if a.met || !empty || s.Grain == query.Raw || len(c.Metrics) == 0 {
 		return

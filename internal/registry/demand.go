@@ -33,7 +33,7 @@ func (d *demand) questions() []query.Question {
 		d.asked = make([]query.Question, 0, len(d.answers))
 		for a := range d.answers {
 			if a.over == nil {
-				d.asked = append(d.asked, a.question)
+				d.asked = append(d.asked, *a.question())
 			}
 		}
 		slices.SortFunc(d.asked, func(a, b query.Question) int {
@@ -48,7 +48,7 @@ func (d *demand) never() []query.Question {
 	var questions []query.Question
 	for a := range d.unanswered {
 		if a.over == nil {
-			questions = append(questions, a.question)
+			questions = append(questions, *a.question())
 		}
 	}
 	return questions
@@ -119,10 +119,11 @@ type tenant struct{ connection, namespace string }
 
 // demandOf files an answer to a new question under its shape and its tenant.
 func (r *Registry) demandOf(a *answer) {
-	d := r.demands[a.question.Shape]
+	shape := a.question().Shape
+	d := r.demands[shape]
 	if d == nil {
 		d = &demand{connection: a.tenant.connection, answers: map[*answer]struct{}{}, unanswered: map[*answer]struct{}{}}
-		r.demands[a.question.Shape] = d
+		r.demands[shape] = d
 	}
 	d.answers[a], d.unanswered[a] = struct{}{}, struct{}{}
 	d.change()
@@ -131,24 +132,25 @@ func (r *Registry) demandOf(a *answer) {
 		shapes = map[query.ShapeID]int{}
 		r.tenants[a.tenant] = shapes
 	}
-	shapes[a.question.Shape]++
+	shapes[shape]++
 }
 
-// drop forgets a question that nobody asks any more.
+// drop forgets a question whose last entry is about to leave.
 func (r *Registry) drop(a *answer) {
-	delete(r.answers, a.question)
+	shape := a.question().Shape
+	delete(r.answers, *a.question())
 	delete(a.breaker.answers, a)
 	delete(a.breaker.fallen, a)
-	d := r.demands[a.question.Shape]
+	d := r.demands[shape]
 	delete(d.answers, a)
 	delete(d.unanswered, a)
 	d.change()
 	if len(d.answers) == 0 {
-		delete(r.demands, a.question.Shape)
+		delete(r.demands, shape)
 	}
 	shapes := r.tenants[a.tenant]
-	if shapes[a.question.Shape]--; shapes[a.question.Shape] == 0 {
-		delete(shapes, a.question.Shape)
+	if shapes[shape]--; shapes[shape] == 0 {
+		delete(shapes, shape)
 	}
 	if len(shapes) == 0 {
 		delete(r.tenants, a.tenant)

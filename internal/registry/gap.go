@@ -132,7 +132,7 @@ func (a *answer) took(o *query.Outcome) bool {
 }
 
 // window is that of the question.
-func (a *answer) window() time.Duration { return a.question.Shape.Value().Window }
+func (a *answer) window() time.Duration { return a.question().Shape.Value().Window }
 
 // told tells whether an attempt was answered well.
 func told(o *query.Outcome) bool {

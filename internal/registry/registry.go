@@ -139,20 +139,22 @@ func (r *Registry) Put(d query.Definition) {
 
 // join files the entry under its question.
 func (r *Registry) join(e *entry) {
-	a := r.answers[e.definition.Question]
+	q := &e.definition.Question
+	a := r.answers[*q]
 	if a == nil {
-		q := &e.definition.Question
 		connection := q.Shape.Value().Scope.Connection
 		a = &answer{
-			question: *q, listed: q.View.All && q.View.ByService,
+			listed: q.View.All && q.View.ByService,
 			tenant: tenant{connection, e.definition.Binding.Namespace}, pace: r.paceOf(connection), breaker: r.breakerOf(connection),
 		}
-		a.breaker.answers[a] = struct{}{}
-		r.answers[a.question] = a
-		r.demandOf(a)
+		r.answers[*q] = a
 	}
 	a.entries = append(a.entries, e)
 	e.answer = a
+	if len(a.entries) == 1 { // the first
+		a.breaker.answers[a] = struct{}{}
+		r.demandOf(a)
+	}
 	a.remember(&e.definition, r.clock.Now())
 }
 
@@ -211,10 +213,10 @@ func (r *Registry) Delete(binding types.NamespacedName) {
 // remove takes an entry out of the indexes, and what nobody else needs with it.
 func (r *Registry) remove(e *entry) {
 	if a := e.answer; a != nil {
-		a.entries = without(a.entries, e)
-		if len(a.entries) == 0 {
+		if len(a.entries) == 1 {
 			r.drop(a)
 		}
+		a.entries = without(a.entries, e)
 	}
 	c := e.definition.Claim
 	f := r.families[c.Family()]

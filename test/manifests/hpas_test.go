@@ -40,11 +40,7 @@ type followed struct {
 
 func followHPAs(t *testing.T, namespace, account string) *followed {
 	t.Helper()
-	watch, err := hpas.NewWatch(clientOf(t, namespace, account).AutoscalingV2())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &followed{Watch: watch}
+	f := &followed{Watch: hpas.NewWatch(clientOf(t, namespace, account).AutoscalingV2())}
 	ctx, cancel := context.WithCancel(log.IntoContext(t.Context(), funcr.New(func(_, line string) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
