@@ -19,7 +19,9 @@ import (
 // control plays the incidents that show wrong data, and the genuine falls, to an adapter without guards in the operator's place.
 func (d *drill) control(ctx context.Context) error {
 	d.say("the control run: an adapter without guards in the operator's place")
-	groups := keep(d.groups, func(g *group) bool { return g.incident.bites || g.incident.falls != nil })
+	groups := keep(d.groups, func(g *group) bool {
+		return (g.incident.bites || g.incident.falls != nil) && g.incident.api == d.plan.apis[0]
+	})
 	if len(groups) == 0 {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (d *drill) say(format string, args ...any) {
 
 // open starts the control plane with the operator, and a stand-in for each incident.
 func (d *drill) open(ctx context.Context) error {
-	picked, err := pick(d.plan.only)
+	picked, err := pick(d.plan.only, d.plan.apis)
 	if err != nil {
 		return err
 	}

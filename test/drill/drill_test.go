@@ -9,6 +9,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 // progress shows what a drill says as lines of a test.
@@ -19,12 +21,14 @@ func (p progress) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// TestThreeOutagesTakeNoReplicaAway is a drill of the incidents that look most like a load that falls, with the control run.
+// TestThreeOutagesTakeNoReplicaAway is a drill of the incidents that look most like a load that falls, on both APIs, with the control
+// run.
 func TestThreeOutagesTakeNoReplicaAway(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	p := quickPlan()
-	p.only, p.process, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 8*time.Minute
+	p.only, p.process, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 13*time.Minute
+	p.apis = []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData}
 	r, err := run(t.Context(), p, progress{t})
 	var b strings.Builder
 	if err := errors.Join(err, r.print(&b)); err != nil {
@@ -36,7 +40,7 @@ func TestThreeOutagesTakeNoReplicaAway(t *testing.T) {
 			t.Error(problem)
 		}
 	}
-	if len(r.outcomes) != len(p.only) {
-		t.Errorf("%d incidents were played, want %d", len(r.outcomes), len(p.only))
+	if want := len(p.only) * len(p.apis); len(r.outcomes) != want {
+		t.Errorf("%d incidents were played, want %d", len(r.outcomes), want)
 	}
 }

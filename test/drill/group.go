@@ -108,7 +108,7 @@ func (g *group) bind(ctx context.Context) error {
 	g.refill()
 	p := g.plan
 	err := g.stage.Connect(ctx, g.name, clusterName, g.sysdig.URL, g.sysdig.CABundle(), token, func(c *v1alpha1.SysdigConnectionSpec) {
-		c.Interval.Duration, c.IngestionLag.Duration = p.interval, p.ingestionLag
+		c.API, c.Interval.Duration, c.IngestionLag.Duration = g.incident.api, p.interval, p.ingestionLag
 	})
 	if err != nil {
 		return err

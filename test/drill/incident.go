@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
@@ -23,6 +24,7 @@ import (
 // incident is what happens to one group.
 type incident struct {
 	name, story string
+	api         v1alpha1.API // that the connection asks
 	// lasts picks its length of a plan; nil where end says when it is over.
 	lasts func(plan) time.Duration
 	// begin and end are what happens; nil for nothing.
@@ -89,8 +91,30 @@ func incidents() []incident {
 
 func every(int) bool { return true }
 
-// pick returns the named incidents, or all.
-func pick(names []string) ([]incident, error) {
+// asking is the incident as it happens to a connection that asks an API. Its name tells which, when that is not the usual one.
+func (i incident) asking(api v1alpha1.API) incident {
+	if i.api = api; api == v1alpha1.APIData {
+		i.name += "-data"
+	}
+	return i
+}
+
+// pick returns the named incidents, or all, once for each API.
+func pick(names []string, apis []v1alpha1.API) ([]incident, error) {
+	named, err := pickNamed(names)
+	if err != nil {
+		return nil, err
+	}
+	var picked []incident
+	for _, api := range apis {
+		for _, i := range named {
+			picked = append(picked, i.asking(api))
+		}
+	}
+	return picked, nil
+}
+
+func pickNamed(names []string) ([]incident, error) {
 	all := incidents()
 	if len(names) == 0 {
 		return all, nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 func main() {
@@ -46,6 +49,7 @@ func parse(args []string) (plan, error) {
 	flags := flag.NewFlagSet("drill", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "with the shortest intervals, some minutes in all; the delays mean little")
 	only := flags.String("only", "", "names of incidents, with commas between")
+	apis := flags.String("api", string(v1alpha1.APIPrometheus), "APIs of Sysdig that are asked, with commas between: Prometheus, Data")
 	control := flags.Duration("control", -1, "how long the control run's incidents last; 0 for none")
 	if err := flags.Parse(args); err != nil {
 		return plan{}, err
@@ -63,6 +67,14 @@ func parse(args []string) (plan, error) {
 	if *only != "" {
 		p.only = strings.Split(*only, ",")
 	}
-	_, err := pick(p.only)
+	p.apis = nil
+	for name := range strings.SplitSeq(*apis, ",") {
+		api := v1alpha1.API(name)
+		if api != v1alpha1.APIPrometheus && api != v1alpha1.APIData || slices.Contains(p.apis, api) {
+			return plan{}, fmt.Errorf("--api: want Prometheus, Data or both, not %q", *apis)
+		}
+		p.apis = append(p.apis, api)
+	}
+	_, err := pick(p.only, p.apis)
 	return p, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
 
@@ -42,6 +43,9 @@ type plan struct {
 	control time.Duration
 	// only are names of incidents; empty for all.
 	only []string
+	// apis are those of Sysdig that connections ask. Each incident is played once for each of them, and the control run for the first
+	// one only: an adapter without guards asks PromQL whatever they are.
+	apis []v1alpha1.API
 	// deadline ends the drill.
 	deadline time.Duration
 }
@@ -52,7 +56,7 @@ func fullPlan() plan {
 		interval: 30 * time.Second, ingestionLag: 30 * time.Second, lag: sysdigtest.DefaultLag, window: time.Minute, maxAge: 2 * time.Minute,
 		sync: 15 * time.Second, stabilization: 5 * time.Minute, perGroup: 12, warm: 2 * time.Minute,
 		data: 8 * time.Minute, failure: 6 * time.Minute, slow: 3 * time.Minute, after: 4 * time.Minute, process: 150 * time.Second,
-		control: 8 * time.Minute, deadline: 50 * time.Minute,
+		control: 8 * time.Minute, apis: []v1alpha1.API{v1alpha1.APIPrometheus}, deadline: 50 * time.Minute,
 	}
 }
 
@@ -62,7 +66,7 @@ func quickPlan() plan {
 		interval: 10 * time.Second, ingestionLag: 5 * time.Second, lag: 3 * time.Second, window: 20 * time.Second, maxAge: 35 * time.Second,
 		sync: 5 * time.Second, stabilization: 45 * time.Second, perGroup: 12, warm: 10 * time.Second,
 		data: 100 * time.Second, failure: time.Minute, slow: 30 * time.Second, after: 10 * time.Second, process: 90 * time.Second,
-		control: 65 * time.Second, deadline: 15 * time.Minute,
+		control: 65 * time.Second, apis: []v1alpha1.API{v1alpha1.APIPrometheus}, deadline: 15 * time.Minute,
 	}
 }
 

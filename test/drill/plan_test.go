@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
@@ -45,15 +47,33 @@ func TestWhatLeavesAWindowLateTakesNoReplicaAway(t *testing.T) {
 }
 
 func TestAnIncidentIsPickedByName(t *testing.T) {
-	picked, err := pick([]string{"gap", "zeros"})
-	if err != nil || len(picked) != 2 || picked[0].name != "gap" || picked[1].name != "zeros" {
-		t.Errorf("picked %v, %v", picked, err)
+	both := []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData}
+	picked, err := pick([]string{"gap", "zeros"}, both)
+	var names []string
+	for _, i := range picked {
+		names = append(names, i.name+" of "+string(i.api))
 	}
-	if _, err := pick([]string{"gap", "flood"}); err == nil {
+	want := []string{"gap of Prometheus", "zeros of Prometheus", "gap-data of Data", "zeros-data of Data"}
+	if err != nil || !slices.Equal(names, want) {
+		t.Errorf("picked %v, %v", names, err)
+	}
+	if _, err := pick([]string{"gap", "flood"}, both); err == nil {
 		t.Error("an incident that does not exist was picked")
 	}
-	if _, err := parse([]string{"--only=flood"}); err == nil {
-		t.Error("a flag that names no incident was taken")
+}
+
+func TestFlagsChooseTheAPIs(t *testing.T) {
+	for args, want := range map[string][]v1alpha1.API{
+		"--quick": {v1alpha1.APIPrometheus}, "--api=Data": {v1alpha1.APIData}, "--api=Data,Prometheus": {v1alpha1.APIData, v1alpha1.APIPrometheus},
+	} {
+		if p, err := parse([]string{args}); err != nil || !slices.Equal(p.apis, want) {
+			t.Errorf("%s: %v, %v", args, p.apis, err)
+		}
+	}
+	for _, args := range []string{"--only=flood", "--api=data", "--api=", "--api=Data,Data"} {
+		if _, err := parse([]string{args}); err == nil {
+			t.Errorf("%s was taken", args)
+		}
 	}
 }
 

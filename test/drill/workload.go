@@ -160,7 +160,7 @@ func (w *workload) metric() autoscalingv2.MetricSpec {
 // source is a part of the load as a stand-in takes it: spread evenly over the ready pods, as a load balancer does.
 func (w *workload) source(pods func(client.ObjectKey) []string, part float64) sysdigtest.Workload {
 	return sysdigtest.Workload{
-		Cluster: clusterName, Namespace: w.namespace, Kind: "deployment", Name: w.name,
+		Cluster: clusterName, Namespace: w.namespace, Kind: "deployment", Name: w.name, Service: w.name,
 		Pods: func() []string { return pods(w.key()) }, RPS: func() float64 { return part * w.requests() },
 	}
 }

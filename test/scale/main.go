@@ -22,14 +22,19 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 )
+
+// defaultSegments is how many segments a connection asks the data API for at a time.
+const defaultSegments = 500
 
 // The parts of the report.
 const (
 	partScale    = "scale"
 	partNaive    = "naive"
 	partReaction = "reaction"
+	partRequests = "requests"
 )
 
 // plan is how much is measured.
@@ -37,6 +42,8 @@ type plan struct {
 	sizes           []int
 	scale, naive    bool // naive comes after scale, on the same HPAs
 	reaction        bool
+	requests        bool
+	way             way // how the operator on the control plane asks
 	settle, window  time.Duration
 	batches         int // of steps
 	perBatch        int
@@ -46,12 +53,15 @@ type plan struct {
 
 func fullPlan() plan {
 	return plan{
-		sizes: []int{100, 1000, 10_000}, settle: 20 * time.Second, window: 2 * time.Minute, batches: 5, perBatch: 4, deadline: 2 * time.Hour,
+		sizes: []int{100, 1000, 10_000}, way: way{v1alpha1.APIPrometheus, defaultSegments}, settle: 20 * time.Second, window: 2 * time.Minute, batches: 5, perBatch: 4, deadline: 2 * time.Hour,
 	}
 }
 
 func quickPlan() plan {
-	return plan{sizes: []int{20}, settle: 2 * time.Second, window: 35 * time.Second, batches: 1, perBatch: 2, deadline: 10 * time.Minute}
+	return plan{
+		sizes: []int{20}, way: way{v1alpha1.APIPrometheus, defaultSegments}, settle: 2 * time.Second, window: 35 * time.Second, batches: 1, perBatch: 2,
+		deadline: 10 * time.Minute,
+	}
 }
 
 func main() {
@@ -86,7 +96,10 @@ func parse(args []string) (plan, error) {
 	flags := flag.NewFlagSet("scale", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "only see whether everything works; the numbers mean little")
 	sizes := flags.String("sizes", "", "numbers of bindings, with commas between")
-	only := flags.String("only", "", "one part of all: "+strings.Join([]string{partScale, partNaive, partReaction}, ", ")+" (naive needs scale, and runs it)")
+	parts := []string{partScale, partNaive, partReaction, partRequests}
+	only := flags.String("only", "", "one part of all: "+strings.Join(parts, ", ")+" (naive needs scale, and runs it)")
+	api := flags.String("api", string(v1alpha1.APIPrometheus), "the API of Sysdig that the operator asks: Prometheus or Data; requests counts both")
+	segments := flags.Int("segments", defaultSegments, "how many segments the data API is asked for at a time")
 	profiles := flags.String("profile", "", "run the operator with an endpoint for profiles and write some of its heap and CPU to this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return plan{}, err
@@ -95,10 +108,14 @@ func parse(args []string) (plan, error) {
 	if *quick {
 		p = quickPlan()
 	}
-	if flags.NArg() > 0 || !slices.Contains([]string{"", partScale, partNaive, partReaction}, *only) {
-		return plan{}, errors.New("want no arguments but flags, and --only scale, naive or reaction")
+	if flags.NArg() > 0 || !slices.Contains(append(parts, ""), *only) {
+		return plan{}, fmt.Errorf("want no arguments but flags, and --only with one of %s", strings.Join(parts, ", "))
 	}
-	p.scale, p.naive, p.reaction = *only != partReaction, *only == "" || *only == partNaive, *only == "" || *only == partReaction
+	wants := func(some ...string) bool { return *only == "" || slices.Contains(some, *only) }
+	p.scale, p.naive, p.reaction, p.requests = wants(partScale, partNaive), wants(partNaive), wants(partReaction), wants(partRequests)
+	if p.way = (way{v1alpha1.API(*api), *segments}); p.way.api != v1alpha1.APIPrometheus && p.way.api != v1alpha1.APIData {
+		return plan{}, fmt.Errorf("--api: want Prometheus or Data, not %q", *api)
+	}
 	if *sizes != "" {
 		p.sizes = nil
 		for text := range strings.SplitSeq(*sizes, ",") {
@@ -127,9 +144,12 @@ func parse(args []string) (plan, error) {
 func measureAll(ctx context.Context, p plan, out, log io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, p.deadline)
 	defer cancel()
-	var r report
+	r := report{way: p.way}
 	var failed error
-	if p.scale {
+	if p.requests {
+		r.requests, failed = countAll(ctx, p.sizes, log)
+	}
+	if p.scale && failed == nil {
 		for _, size := range p.sizes {
 			res, err := measureSize(ctx, p, size, log)
 			if err != nil {

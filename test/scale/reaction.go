@@ -98,6 +98,7 @@ func (s *stepper) fill(ctx context.Context) error {
 	}
 	if err := s.stage.Connect(ctx, "default", clusterName, s.sysdig.URL, s.sysdig.CABundle, token, func(c *v1alpha1.SysdigConnectionSpec) {
 		c.Interval.Duration, c.IngestionLag.Duration = stepInterval, stepLag
+		s.plan.way.set(c)
 	}); err != nil {
 		return err
 	}

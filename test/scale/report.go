@@ -23,6 +23,8 @@ const (
 
 // report is everything that was measured.
 type report struct {
+	way      way
+	requests []tally
 	sizes    []result
 	reaction *reaction
 }
@@ -46,6 +48,9 @@ func (r report) wrong() error {
 func (r report) print(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s/%s, %d processors.\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if len(r.requests) > 0 {
+		printRequests(&b, r.requests)
+	}
 	if len(r.sizes) > 0 {
 		r.printScale(&b)
 		r.printNaive(&b)
@@ -90,7 +95,7 @@ func scaleRows() []row {
 }
 
 func (r report) printScale(b *strings.Builder) {
-	fmt.Fprintf(b, "\n### Scale\n\nInterval %s, sync period of the HPAs %s, one HPA for each binding.\n", interval, syncPeriod)
+	fmt.Fprintf(b, "\n### Scale\n\n%s, interval %s, sync period of the HPAs %s, one HPA for each binding.\n", r.way, interval, syncPeriod)
 	for _, s := range r.sizes {
 		fmt.Fprintf(b, "%d bindings were made in %s; their HPAs had all read a value after %s.\n",
 			s.scene.bindings, s.created.Round(time.Second), s.synced.Round(time.Second))

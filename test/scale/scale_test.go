@@ -5,13 +5,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
@@ -35,24 +35,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// definitions compiles all bindings of a scene, as the API server would hand them over.
+// definitions compiles all bindings of a scene for the Prometheus API.
 func definitions(t *testing.T, s scene) []query.Definition {
 	t.Helper()
-	connection := &v1alpha1.SysdigConnection{
-		ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{ClusterName: clusterName},
-	}
-	all := make([]query.Definition, s.bindings)
-	for i := range all {
-		of := s.subject(i)
-		b := of.binding
-		b.Generation, b.Spec.Multiplier, b.Spec.MaxAge = 1, "1", metav1.Duration{Duration: 2 * time.Minute}
-		target := query.Target{Resource: schema.ParseGroupResource(of.question().resource)}
-		if b.Spec.Target.Kind == "Service" {
-			target.Selector = labels.Set{"app": of.app}.String()
-		}
-		if all[i] = query.Compile(b, connection, target); all[i].Refused != nil {
-			t.Fatalf("%s: %v", b.Name, all[i].Refused)
-		}
+	all, err := s.definitions(way{api: v1alpha1.APIPrometheus})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
@@ -85,20 +73,20 @@ func TestScenesThatCannotBeSpread(t *testing.T) {
 	}
 }
 
-// pods are those of a scene.
-type pods struct{}
+// twoPods are those of each app.
+type twoPods struct{}
 
 // Selected implements query.Cluster.
-func (pods) Selected(_, selector string, _ time.Duration) []string {
+func (twoPods) Selected(_, selector string, _ time.Duration) []string {
 	app := strings.TrimPrefix(selector, "app=")
 	return []string{podName(app, 0), podName(app, 1)}
 }
 
 // Ready implements query.Cluster: no pod is missed.
-func (pods) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
+func (twoPods) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }
 
 // Services implements query.Cluster.
-func (pods) Services(string, string) map[string]string { return nil }
+func (twoPods) Services(string, string) map[string]string { return nil }
 
 func TestBothWaysOfAskingFindWhatEveryBindingMustServe(t *testing.T) {
 	s, err := newScene(100)
@@ -152,7 +140,7 @@ func ask(t *testing.T, source *sysdig.Client, requests []query.Request) map[quer
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, o := range r.Read(answer, query.Attempt{At: at, Received: time.Now()}, pods{}) {
+		for _, o := range r.Read(answer, query.Attempt{At: at, Received: time.Now()}, twoPods{}) {
 			if o.Reading.Failure != nil {
 				t.Fatalf("%+v: %v", o.Question.View, o.Reading.Failure)
 			}
@@ -160,6 +148,38 @@ func ask(t *testing.T, source *sysdig.Client, requests []query.Request) map[quer
 		}
 	}
 	return served
+}
+
+func TestRequestsDoNotGrowWithBindings(t *testing.T) {
+	all, err := countAll(t.Context(), []int{20, 400}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The Prometheus API is asked once for each of 20 shapes, and for the heartbeat. The data API is asked twice for each of 3 grains,
+	// whatever their metrics, and twice for the heartbeat: when it was, and by which pods.
+	for _, tally := range all {
+		for w, got := range tally.requests {
+			want := 21
+			if w.api == v1alpha1.APIData {
+				want = 8
+			}
+			if got != want {
+				t.Errorf("%d bindings, %s: %d requests in a round, want %d", tally.bindings, w, got, want)
+			}
+		}
+	}
+}
+
+func TestPagesAreCountedAsRequests(t *testing.T) {
+	s, err := newScene(100) // 20 apps, 20 namespaces, 40 pods
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of 15 segments, the Deployments of a page of 15 are 15, 5 and none; so are the Services and the namespaces. Of the pods they are
+	// 15, 15, 10 and none, and the heartbeat has no segments.
+	if got, err := s.countRequests(t.Context(), way{v1alpha1.APIData, 15}); err != nil || got != 3*2*3+1+4 {
+		t.Errorf("%d requests in a round, %v; want %d", got, err, 3*2*3+1+4)
+	}
 }
 
 func TestAnAdapterCountsWhatItCannotAnswer(t *testing.T) {

@@ -190,12 +190,12 @@ type series struct {
 	value  func(time.Time) float64
 }
 
-// constant is a series of a pod of a Deployment.
+// constant is a series of a pod of a Deployment, behind a Service of the same name.
 func constant(name, namespace, app, pod string, value float64) series {
 	return series{
 		labels: map[string]string{
 			"__name__": name, sysdigtest.LabelCluster: clusterName, sysdigtest.LabelNamespace: namespace, sysdigtest.LabelPod: pod,
-			sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: app, sysdigtest.LabelContainer: "app",
+			sysdigtest.LabelWorkloadType: "deployment", sysdigtest.LabelWorkloadName: app, sysdigtest.LabelService: app, sysdigtest.LabelContainer: "app",
 		},
 		value: func(time.Time) float64 { return value },
 	}

@@ -137,6 +137,7 @@ func (r *run) fill(ctx context.Context) error {
 	}
 	if err := r.stage.Connect(ctx, "default", clusterName, r.sysdig.URL, r.sysdig.CABundle, token, func(c *v1alpha1.SysdigConnectionSpec) {
 		c.Interval.Duration, c.IngestionLag.Duration = interval, ingestionLag
+		r.plan.way.set(c)
 	}); err != nil {
 		return err
 	}
