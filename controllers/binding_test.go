@@ -234,3 +234,42 @@ func TestABindingThatIsGoneWatchesNothing(t *testing.T) {
 		t.Errorf("asked %q, deleted %q, put %+v", watched.asked, defined.deleted, defined.put)
 	}
 }
+
+// TestALabelThatOnlySysdigKnowsIsLookedUpAgain compiles a binding by a connection to the data API before and after Sysdig has told its
+// labels.
+func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
+	told := map[string]string{"cloud_provider_region": "cloudProvider.region"}
+	for name, test := range map[string]struct {
+		api   v1alpha1.API
+		label string
+		told  map[string]string
+		where string
+		again time.Duration
+	}{
+		"before it is told":             {v1alpha1.APIData, "cloud_provider_region", nil, `cloud_provider_region = "eu"`, recheck},
+		"when it is told":               {v1alpha1.APIData, "cloud_provider_region", told, `cloudProvider.region = "eu"`, recheck},
+		"one of the table":              {v1alpha1.APIData, "kube_node_name", nil, `kubernetes.node.name = "eu"`, 0},
+		"one of the table, and a list":  {v1alpha1.APIData, "kube_node_name", told, `kubernetes.node.name = "eu"`, 0},
+		"one that has its dots":         {v1alpha1.APIData, "cloudProvider.region", told, `cloudProvider.region = "eu"`, 0},
+		"one by rule":                   {v1alpha1.APIData, "kube_pod_label_app", nil, `kubernetes.pod.label.app = "eu"`, 0},
+		"the Prometheus API needs none": {v1alpha1.APIPrometheus, "cloud_provider_region", nil, `,cloud_provider_region="eu"`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := complete(named("apps/v1", "Deployment", "web"))
+			b.Spec.Source = v1alpha1.Source{Metric: &v1alpha1.MetricSource{
+				Name: "net.http.request.count", TimeAggregation: v1alpha1.TimeRate, GroupAggregation: v1alpha1.GroupAverage, Window: metav1.Duration{Duration: time.Minute},
+				Where: []v1alpha1.LabelFilter{{Label: test.label, Operator: v1alpha1.FilterIn, Values: []string{"eu"}}},
+			}}
+			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{API: test.api, ClusterName: "c1"}}
+			defined := &definitions{labels: test.told}
+			r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}}
+			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
+			if err != nil || defined.put == nil || defined.put.Refused != nil {
+				t.Fatalf("got %v, %+v", err, defined.put)
+			}
+			if where := defined.put.Question.Shape.Value().Where; where != test.where || result.RequeueAfter != test.again {
+				t.Errorf("it is asked where %s, and looked at again after %s; want %s and %s", where, result.RequeueAfter, test.where, test.again)
+			}
+		})
+	}
+}

@@ -31,6 +31,7 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 			a.track.wait = a.was
 		}
 	}
+	l.hearing.calls = max(l.hearing.calls, 2*res.beat)
 	if !res.hearing.asked.IsZero() {
 		l.hearing = res.hearing
 		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
@@ -68,6 +69,10 @@ func (l *lane) judge(e ended, others bool, now time.Time) {
 		}
 	case metric.Truncated:
 		divide = true
+		if e.dear && e.ask.whole && !e.ask.request.Divisible() {
+			t.refuse(e.failure, now)
+			t.due = l.grid.after(t.until)
+		}
 	case metric.Unavailable:
 		if others || len(l.tracks) == 1 { // otherwise it speaks about the connection
 			t.missed++

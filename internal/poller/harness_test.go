@@ -51,6 +51,8 @@ type stage struct {
 	services toolscache.ResourceEventHandler
 	// rank and replicas are those of the poller; replicas 0 is 1.
 	rank, replicas int
+	// byData has bindings be compiled for the data API.
+	byData bool
 }
 
 // cluster is what the poller has to know of objects.
@@ -157,7 +159,11 @@ func (s *stage) client(timeout time.Duration) *sysdig.Client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: timeout})
+	data, err := url.Parse(s.sysdig.URL + "/api/data")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: token, UserAgent: "test", Timeout: timeout})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -168,6 +174,15 @@ func (s *stage) client(timeout time.Duration) *sysdig.Client {
 // connect puts the connection "default" into the registry.
 func (s *stage) connect(source registry.Source) {
 	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source})
+}
+
+// connection is that which bindings are compiled for.
+func (s *stage) connection() *v1alpha1.SysdigConnection {
+	c := connection()
+	if s.byData {
+		c.Spec.API, c.Spec.DataAPI.RateFrom = v1alpha1.APIData, v1alpha1.RateFromTimeAvg
+	}
+	return c
 }
 
 func connection() *v1alpha1.SysdigConnection {
@@ -197,7 +212,7 @@ func (s *stage) bind(workload string, change ...func(*v1alpha1.SysdigMetricBindi
 	for _, edit := range change {
 		edit(b)
 	}
-	d := query.Compile(b, connection(), query.Target{Resource: resourceOf(b.Spec.Target), Selector: "app=web"})
+	d := query.Compile(b, s.connection(), query.Target{Resource: resourceOf(b.Spec.Target), Selector: "app=web"})
 	if d.Refused != nil {
 		s.t.Fatal(d.Refused)
 	}

@@ -213,17 +213,17 @@ func (l *lane) full(r *round, shapes []registry.Asked) {
 	}
 	spent, left := 0, 0
 	room := l.budget.room(now) - l.beat()
-	for _, together := range query.Together(l.due(shapes, r), (*ask).about) {
-		cost := l.cost(together)
+	for _, some := range together(l.due(shapes, r)) {
+		cost := l.cost(some)
 		if left > 0 || spent+cost > room {
 			left += cost
-			for _, a := range together {
+			for _, a := range some {
 				r.spare(a.never, noRoom(l.connection.Name))
 			}
 			continue
 		}
 		spent += cost
-		r.asks = append(r.asks, together...)
+		r.asks = append(r.asks, some...)
 	}
 	for _, a := range r.asks {
 		l.take(a, now)
@@ -247,18 +247,32 @@ func (l *lane) take(a ask, now time.Time) {
 
 // cost is how many HTTP requests it takes to ask what goes together: as many as the last time. What costs more than the budget can
 // hold is tried when that is full.
-func (l *lane) cost(together []ask) int {
-	cost := together[0].request.Calls()
-	for _, a := range together {
+func (l *lane) cost(some []ask) int {
+	cost := some[0].request.Calls()
+	for _, a := range some {
 		cost = max(cost, a.track.calls)
 	}
-	return max(min(cost, l.budget.most()-l.beat()), 1)
+	return max(min(cost, l.most()), 1)
+}
+
+// most is how many HTTP requests a round can send after its heartbeat, at best.
+func (l *lane) most() int { return l.budget.most() - l.beat() }
+
+// exceeds takes in that the budget had no more than some HTTP requests for what goes together. It is tried with twice as many,
+// and finally with all there are: true, when it had those.
+func (l *lane) exceeds(some []ask, calls int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range some {
+		a.track.calls = max(a.track.calls, 2*calls)
+	}
+	return calls >= l.most()
 }
 
 // calls is how many HTTP requests it takes to ask all of some asks.
 func (l *lane) calls(asks []ask) (n int) {
-	for _, together := range query.Together(asks, (*ask).about) {
-		n += l.cost(together)
+	for _, some := range together(asks) {
+		n += l.cost(some)
 	}
 	return n
 }
@@ -269,15 +283,15 @@ func (l *lane) round(now time.Time) int {
 	for _, p := range l.plans {
 		for _, request := range p.requests {
 			if t := l.tracks[request.Key]; t != nil && t.quarantined(now) == nil {
-				asks = append(asks, ask{request: request, track: t})
+				asks = append(asks, askOf(request, t))
 			}
 		}
 	}
 	return l.calls(asks)
 }
 
-// beat is how many HTTP requests a heartbeat takes.
-func (l *lane) beat() int { return max(l.hearing.calls, 1) }
+// beat is how many HTTP requests a heartbeat takes. One that takes all that the budget can hold is tried, to say so.
+func (l *lane) beat() int { return max(min(l.hearing.calls, l.budget.most()-1), 1) }
 
 // roomAgain is when the budget has room for a heartbeat and what is left, or is full, once some HTTP requests have been sent.
 func (l *lane) roomAgain(now time.Time, left, spent int) time.Time {
@@ -297,7 +311,8 @@ func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
 	for _, asked := range shapes {
 		for _, request := range l.plans[asked.Shape].requests {
 			t := l.tracks[request.Key]
-			a := ask{request: request, track: t, was: t.wait, whole: true, slow: t.slow}
+			a := askOf(request, t)
+			a.whole = true
 			if len(asked.Unanswered) > 0 {
 				a.never = slices.DeleteFunc(slices.Clone(asked.Unanswered), func(q query.Question) bool { return !request.Has(q) })
 			}
@@ -341,7 +356,9 @@ func (l *lane) fresh(r *round, shapes []registry.Asked) (again time.Time) {
 			case t.busy:
 				again = r.began.Add(hurry)
 			default:
-				r.asks = append(r.asks, ask{request: request, track: t, was: t.wait, never: request.Questions, whole: t.due.IsZero(), slow: t.slow})
+				a := askOf(request, t)
+				a.never, a.whole = request.Questions, t.due.IsZero()
+				r.asks = append(r.asks, a)
 			}
 		}
 	}

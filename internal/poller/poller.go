@@ -25,7 +25,7 @@ type Board interface {
 	File(outcomes []query.Outcome)
 	FileHealth(connection string, health *metric.Failure)
 	FileUsage(connection string, usage registry.Usage)
-	FileCatalogue(connection string, catalogue registry.Catalogue)
+	FileCatalogue(of registry.Connection, catalogue registry.Catalogue)
 	Wake() <-chan struct{}
 }
 

@@ -15,10 +15,11 @@ type result struct {
 	stop      *metric.Failure // why the rest of the round is not sent
 	ended     []ended
 
-	// hearing is what the heartbeat told, and noRoom is set when the budget had none for it. Only the goroutine of the round sets
-	// them.
+	// hearing is what the heartbeat told, and noRoom is set when the budget had none for it, beyond the first requests of beat. Only
+	// the goroutine of the round sets them.
 	hearing hearing
 	noRoom  bool
+	beat    int
 }
 
 // ended is how one request ended.
@@ -27,6 +28,8 @@ type ended struct {
 	failure *metric.Failure // nil when it was answered
 	rows    int
 	slow    bool
+	// dear is set when the budget can never hold what it takes.
+	dear bool
 	// calls is how many HTTP requests it took, together with those that were asked with it.
 	calls int
 }

@@ -44,8 +44,37 @@ type ask struct {
 	was wait
 	// never are those of its questions that were never attempted.
 	never []query.Question
-	// whole is set when it asks all that its track is about, and slow when it took long the last time.
-	whole, slow bool
+	// whole is set when it asks all that its track is about, slow when it took long the last time, and suspect when it was refused.
+	whole, slow, suspect bool
+}
+
+// askOf is a request to send, as its track stands.
+func askOf(request query.Request, t *track) ask {
+	return ask{request: request, track: t, was: t.wait, slow: t.slow, suspect: t.pause != nil}
+}
+
+// together splits asks into groups that are asked together. One that is slow holds up no others, and one that Sysdig has refused
+// goes alone: with it all of its group would be refused again.
+func together(asks []ask) (groups [][]ask) {
+	for _, group := range query.Together(asks, (*ask).about) {
+		var quick, slow []ask
+		for _, a := range group {
+			switch {
+			case a.suspect:
+				groups = append(groups, []ask{a})
+			case a.slow:
+				slow = append(slow, a)
+			default:
+				quick = append(quick, a)
+			}
+		}
+		for _, part := range [][]ask{quick, slow} {
+			if len(part) > 0 {
+				groups = append(groups, part)
+			}
+		}
+	}
+	return groups
 }
 
 type spared struct {
@@ -155,12 +184,12 @@ func (p *Poller) sendAll(ctx context.Context, r *round, res *result) {
 func (p *Poller) sendSome(ctx context.Context, r *round, asks []ask, places chan struct{}, heard query.Heard, attempt query.Attempt, res *result) {
 	var group errgroup.Group
 	group.SetLimit(cap(places))
-	for _, together := range query.Together(asks, (*ask).about) {
+	for _, some := range together(asks) {
 		group.Go(func() error {
 			select {
 			case places <- struct{}{}:
-				p.ask(ctx, r, together, heard, attempt, res)
-				r.lane.free(together...)
+				p.ask(ctx, r, some, heard, attempt, res)
+				r.lane.free(some...)
 				<-places
 			case <-ctx.Done():
 			}
@@ -183,7 +212,7 @@ func (p *Poller) listen(ctx context.Context, r *round, needs query.Needs, res *r
 	}
 	switch {
 	case b.noRoom:
-		res.noRoom = true
+		res.noRoom, res.beat = true, b.calls
 	case b.failure != nil:
 		res.failed(b.failure)
 	default:
@@ -255,9 +284,11 @@ func (p *Poller) beat(ctx context.Context, r *round, needs query.Needs, at time.
 	})
 	answer, err := line.Listen(r.connection.Heartbeat, needs, at)
 	switch {
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errNoRoom) && b.calls < r.lane.budget.most():
 		b.noRoom = true
 		return b
+	case errors.Is(err, errNoRoom): // it will be no other the next time
+		b.failure = metric.Failf(metric.RateLimited, "the heartbeat of connection %s takes more than %d requests, %s", r.connection.Name, b.calls, tooDear)
 	case err != nil:
 		b.failure = metric.AsFailure(err)
 	default:
@@ -283,6 +314,9 @@ type exchange struct {
 func (e exchange) telling() bool {
 	return !e.sent.IsZero() && (e.err == nil || metric.AsFailure(e.err).Reason == metric.Rejected)
 }
+
+// tooDear ends the message of what can never be asked within the budget.
+const tooDear = "which are all that its quota has for a minute: raise spec.quota.requestsPerMinute or spec.dataAPI.segmentsPerRequest, or let its bindings be about fewer pods"
 
 // errNoRoom ends what is asked when the budget has no room for another request.
 var errNoRoom = errors.New("the budget has no room for another request")
@@ -334,14 +368,17 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		slow = slow || e.received.Sub(e.sent) > slowAnswer || timedOut(e.err)
 	})
 	answers, err := line.Ask(requests, attempt.At)
+	dear := errors.Is(err, errNoRoom) && r.lane.exceeds(asks, calls)
 	switch {
 	case ctx.Err() != nil:
 		return
-	case errors.Is(err, errNoRoom): // Sysdig allows less than we knew when the round was planned
+	case errors.Is(err, errNoRoom) && !dear: // Sysdig allows less than we knew when the round was planned
 		for _, a := range asks {
 			p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
 		}
 		return
+	case dear: // and so it would be the next time
+		err = metric.Failf(metric.Truncated, "the answer takes more than %d requests to connection %s, %s", calls, r.connection.Name, tooDear)
 	case err != nil && len(asks) > 1 && metric.AsFailure(err).Reason == metric.Rejected:
 		for i := range asks {
 			p.ask(ctx, r, asks[i:i+1], heard, attempt, res)
@@ -350,7 +387,7 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 	}
 	attempt.Received = p.clock.Now()
 	for i, a := range asks {
-		e := ended{ask: a, calls: calls, slow: slow}
+		e := ended{ask: a, calls: calls, slow: slow, dear: dear}
 		if err != nil {
 			e.failure = metric.AsFailure(err)
 		} else {

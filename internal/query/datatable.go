@@ -42,9 +42,14 @@ func newestOf(rows []sysdig.DataRow) newest {
 
 // without is why an answer is not complete: a segment that has points in the window is not in it. Nil: it is.
 func (n newest) without(values []sysdig.DataRow) *metric.Failure {
-	missing := len(n)
+	missing := 0
+	for _, points := range n { // a bucket without a point may be a row, too
+		if slices.ContainsFunc(points, func(p lastPoint) bool { return !p.at.IsZero() }) {
+			missing++
+		}
+	}
 	for _, row := range values {
-		if n[segment(row)] != nil {
+		if slices.ContainsFunc(n[segment(row)], func(p lastPoint) bool { return !p.at.IsZero() }) {
 			missing--
 		}
 	}

@@ -19,14 +19,6 @@ func metricNames() []notation {
 		{"host.error.count", "sysdig_container_syscall_error_count"},
 		{"uptime", "sysdig_container_up"},
 		{"container.count", "sysdig_container_count"},
-		{"net.bytes.in", "sysdig_container_net_in_bytes"},
-		{"net.bytes.out", "sysdig_container_net_out_bytes"},
-		{"net.bytes.total", "sysdig_container_net_total_bytes"},
-		{"memory.bytes.used", "sysdig_container_memory_used_bytes"},
-		{"memory.bytes.virtual", "sysdig_container_memory_virtual_bytes"},
-		{"fs.bytes.used", "sysdig_container_fs_used_bytes"},
-		{"fs.bytes.free", "sysdig_container_fs_free_bytes"},
-		{"fs.bytes.total", "sysdig_container_fs_total_bytes"},
 	}
 }
 
@@ -51,6 +43,7 @@ func labelNames() []notation {
 		{"net.http.url", "net_http_url"},
 		{"net.http.method", "net_http_method"},
 		{"net.http.statusCode", "net_http_statusCode"},
+		{"net.http.statusCode", "net_http_statuscode"}, // as metrics by status code are spelled
 	}
 }
 
@@ -94,8 +87,8 @@ func promQLName(name string) string {
 }
 
 // dataName turns a metric name of either notation into the dotted one, and tells which entity reports it. The names of the data
-// API do not say that, so a PromQL name of a host is the dotted name and the source host. A PromQL name that no rule covers,
-// such as that of a scraped metric, is the same in both.
+// API do not say that, so a PromQL name of a host is the dotted name and the source host. The unit word bytes moves back behind
+// the first word. A PromQL name that no rule covers, such as that of a scraped metric, is the same in both.
 func dataName(name string) (id, source string) {
 	source = "container"
 	if strings.Contains(name, ".") {
@@ -109,7 +102,11 @@ func dataName(name string) (id, source string) {
 	}
 	for _, rule := range []struct{ prefix, root string }{{containerPrefix, ""}, {"jmx_jvm_", "jvm."}} {
 		if rest, ok := strings.CutPrefix(name, rule.prefix); ok {
-			return rule.root + strings.ReplaceAll(rest, "_", "."), source
+			words := strings.Split(rest, "_")
+			if last := len(words) - 1; rule.root == "" && last > 1 && words[last] == "bytes" {
+				words = slices.Insert(words[:last], 1, "bytes")
+			}
+			return rule.root + strings.Join(words, "."), source
 		}
 	}
 	return name, source

@@ -73,6 +73,7 @@ func (a *answer) held(object string) metric.Reading {
 // when its newest point is newer: a window that slides on over the same points empties and reads too low. What vanishes or becomes
 // 0 waits for FileHealth.
 func (r *Registry) File(outcomes []query.Outcome) {
+	r.lookUp(outcomes)
 	for len(outcomes) > 0 {
 		n, values := 0, 0
 		for n < len(outcomes) && values < filedAtOnce {

@@ -22,13 +22,20 @@ type Catalogue struct {
 // nearby is how many names a failure names.
 const nearby = 3
 
-// FileCatalogue stores what a connection's Sysdig has. Only the metrics of questions that have never had a value are looked up in
-// it: one that is silent may be missing from the list too.
-func (r *Registry) FileCatalogue(connection string, c Catalogue) {
+// catalogue is a Catalogue and what was looked up in it.
+type catalogue struct {
+	Catalogue
+	// near are the names nearest to those of metrics that there are not. To find them takes long, so that it is done once.
+	near map[string][]string
+}
+
+// FileCatalogue stores what a connection's Sysdig has, unless the connection leads to another one by now. Only the metrics of
+// questions that have never had a value are looked up in it: one that is silent may be missing from the list too.
+func (r *Registry) FileCatalogue(of Connection, c Catalogue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.connections[connection]; ok {
-		r.catalogues[connection] = c
+	if now, ok := r.connections[of.Name]; ok && now.Heartbeat.Scope == of.Heartbeat.Scope {
+		r.catalogues[of.Name] = &catalogue{Catalogue: c, near: map[string][]string{}}
 	}
 }
 
@@ -36,25 +43,91 @@ func (r *Registry) FileCatalogue(connection string, c Catalogue) {
 func (r *Registry) CatalogueOf(connection string) Catalogue {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.catalogues[connection]
+	if c := r.catalogues[connection]; c != nil {
+		return c.Catalogue
+	}
+	return Catalogue{}
+}
+
+// lookUp finds the names nearest to those of metrics that there are not, without the lock: reads do not wait for it.
+func (r *Registry) lookUp(outcomes []query.Outcome) {
+	type missing struct {
+		from *catalogue
+		name string
+	}
+	wanted := map[missing][]string{}
+	r.mu.RLock()
+	for i := range outcomes {
+		if a := r.answers[outcomes[i].Question]; a != nil {
+			c, name := r.catalogues[a.tenant.connection], a.question().Shape.Value().Metric
+			if c.lacks(a, &outcomes[i]) && c.near[name] == nil {
+				wanted[missing{c, name}] = nil
+			}
+		}
+	}
+	r.mu.RUnlock()
+	for m := range wanted {
+		wanted[m] = m.from.nearest(m.name)
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for m, near := range wanted {
+		m.from.near[m.name] = near
+	}
 }
 
 // check turns "no data" into "no such metric" when the question has never had a value and Sysdig does not know its metric. A name
 // that is wrong must not be answered by onNoData.
-func (c Catalogue) check(a *answer, o *query.Outcome) {
-	if o.Reading.Sample != nil || len(o.Objects) > 0 {
-		a.met = true
-	}
-	s := a.question().Shape.Value()
-	empty := o.Reading.Failure == nil && o.Objects != nil && len(o.Objects) == 0 || o.Reading.Failure != nil && o.Reading.Failure.Reason == metric.NoData
-	if a.met || !empty || s.Grain == query.Raw || len(c.Metrics) == 0 {
+func (c *catalogue) check(a *answer, o *query.Outcome) {
+	a.met = a.met || valued(o)
+	if !c.lacks(a, o) {
 		return
 	}
-	if _, known := slices.BinarySearch(c.Metrics, s.Metric); known {
+	name := a.question().Shape.Value().Metric
+	near := c.near[name]
+	if near == nil { // the list has only just come
 		return
 	}
 	o.Objects = nil
-	o.Reading.Failure = metric.Failf(metric.Rejected, "spec.source.metric.name: Sysdig has no metric %s; the nearest are %s", s.Metric, strings.Join(c.nearest(s.Metric), ", "))
+	o.Reading.Failure = metric.Failf(metric.Rejected, "spec.source.metric.name: Sysdig has no metric %s; the nearest are %s", name, strings.Join(near, ", "))
+}
+
+// lacks tells whether a question has no data because there is no such metric.
+func (c *catalogue) lacks(a *answer, o *query.Outcome) bool {
+	s := a.question().Shape.Value()
+	if c == nil || len(c.Metrics) == 0 || s.Grain == query.Raw || a.met || !empty(o) {
+		return false
+	}
+	_, known := slices.BinarySearch(c.Metrics, s.Metric)
+	return !known
+}
+
+// valued tells whether an outcome has a value of anything.
+func valued(o *query.Outcome) bool {
+	return o.Reading.Sample != nil || anyOf(o.Objects, func(f query.Found) bool { return f.Sample != nil })
+}
+
+// empty tells whether Sysdig has answered and holds nothing. Of Services it is known that they are there, and what is missing of
+// each.
+func empty(o *query.Outcome) bool {
+	if o.Reading.Failure != nil || o.Objects == nil {
+		return o.Reading.Failure != nil && o.Reading.Failure.Reason == metric.NoData
+	}
+	return !anyOf(o.Objects, func(f query.Found) bool {
+		return f.Failure == nil || f.Failure.Reason != metric.NoData && f.Failure.Reason != metric.Rejected
+	})
+}
+
+func anyOf(objects map[string]query.Found, is func(query.Found) bool) bool {
+	for _, found := range objects {
+		if is(found) {
+			return true
+		}
+	}
+	return false
 }
 
 // nearest are the names that take the fewest edits to become another one.
@@ -65,6 +138,9 @@ func (c Catalogue) nearest(name string) []string {
 	}
 	var best []candidate
 	for _, known := range c.Metrics {
+		if len(best) == nearby && max(len(name)-len(known), len(known)-len(name)) >= best[nearby-1].edits {
+			continue
+		}
 		edits := levenshtein.ComputeDistance(name, known)
 		if len(best) == nearby && edits >= best[nearby-1].edits {
 			continue

@@ -38,7 +38,7 @@ type Registry struct {
 	tenants     map[tenant]map[query.ShapeID]int // how many questions of each shape a tenant asks
 	crowded     map[tenant]struct{}              // who needs more shapes than allowed
 	connections map[string]Connection
-	catalogues  map[string]Catalogue
+	catalogues  map[string]*catalogue
 	paces       map[string]*pace
 	breakers    map[string]*breaker
 	routes      map[metric.API]*metric.Failure // nil is routed to us; what is missing is not known yet
@@ -84,7 +84,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		tenants:     map[tenant]map[query.ShapeID]int{},
 		crowded:     map[tenant]struct{}{},
 		connections: map[string]Connection{},
-		catalogues:  map[string]Catalogue{},
+		catalogues:  map[string]*catalogue{},
 		paces:       map[string]*pace{},
 		breakers:    map[string]*breaker{},
 		routes:      map[metric.API]*metric.Failure{},

@@ -109,6 +109,11 @@ func TestRightConnectionsAreAccepted(t *testing.T) {
 		"the token under another key":         `{tokenSecretRef: {key: api-token}}`,
 		"every region's spelling, here jp1":   `{endpoint: {region: jp1}}`,
 		"a cluster name with capital letters": `{clusterName: Prod_EU/1}`,
+		"the data API":                        `{api: Data}`,
+		"the data API, with all of its own":   `{api: Data, dataAPI: {segmentsPerRequest: 10000, rateFrom: sum}}`,
+		"a heartbeat in the Form editor's":    `{api: Data, heartbeatMetric: cpu.used.percent}`,
+		"API keys of IBM Cloud":               `{endpoint: {iam: {}}}`,
+		"API keys of another IBM Cloud":       `{endpoint: {iam: {url: "https://private.iam.cloud.ibm.com/identity/token"}}}`,
 	})
 }
 
@@ -147,6 +152,8 @@ func TestDefaultsOfAConnection(t *testing.T) {
 	stored := create(t, objects.Resource(connections), parse(t, rightConnection))
 	want := parse(t, `
 endpoint: {region: us2, prometheusPath: /prometheus}
+api: Prometheus
+dataAPI: {segmentsPerRequest: 500, rateFrom: timeAvg}
 clusterName: my-cluster
 tokenSecretRef: {name: sysdig-api, key: token}
 allowedNamespaces: {from: All}

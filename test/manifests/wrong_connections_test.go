@@ -156,6 +156,30 @@ var wrongConnections = []wrong{
 		"spec.token", "unknown field",
 	},
 	{
+		"an API that there is not", `{api: Graphite}`,
+		"spec.api", `supported values: "Prometheus", "Data"`,
+	},
+	{
+		"fewer segments than Sysdig returns by itself", `{api: Data, dataAPI: {segmentsPerRequest: 5}}`,
+		"spec.dataAPI.segmentsPerRequest", "must be between 10 and 10000",
+	},
+	{
+		"more segments than can be read", `{api: Data, dataAPI: {segmentsPerRequest: 10001}}`,
+		"spec.dataAPI.segmentsPerRequest", "must be between 10 and 10000",
+	},
+	{
+		"a rate from the mean of the points", `{api: Data, dataAPI: {rateFrom: avg}}`,
+		"spec.dataAPI.rateFrom", `supported values: "timeAvg", "sum"`,
+	},
+	{
+		"an exchange of keys without TLS", `{endpoint: {iam: {url: "http://iam.cloud.ibm.com/identity/token"}}}`,
+		"spec.endpoint.iam.url", "must be an https:// address with a host: the API key is never sent in the clear",
+	},
+	{
+		"an exchange of keys with the key in its address", `{endpoint: {iam: {url: "https://iam.cloud.ibm.com/identity/token?apikey=secret"}}}`,
+		"spec.endpoint.iam.url", "must not hold credentials, a query or a fragment: the API key comes from tokenSecretRef",
+	},
+	{
 		"a label name in the Form editor's spelling", `{labelNames: {namespace: kubernetes.namespace.name}}`,
 		"spec.labelNames.namespace", "must be a PromQL label name such as kube_namespace_name: letters, digits and underscores",
 	},

@@ -1,0 +1,263 @@
+package query_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+)
+
+// metricPairs are metrics of Sysdig's agents in both notations, of containers.
+var metricPairs = map[string]string{
+	"net.http.request.count": "sysdig_container_net_http_request_count", "net.http.error.count": "sysdig_container_net_http_error_count",
+	"net.http.request.time": "sysdig_container_net_http_request_time", "net.request.count": "sysdig_container_net_request_count",
+	"net.request.time": "sysdig_container_net_request_time", "net.sql.request.count": "sysdig_container_net_sql_request_count",
+	"net.sql.error.count": "sysdig_container_net_sql_error_count", "net.sql.request.time": "sysdig_container_net_sql_request_time",
+	"net.mongodb.request.count": "sysdig_container_net_mongodb_request_count", "net.mongodb.error.count": "sysdig_container_net_mongodb_error_count",
+	"net.mongodb.request.time": "sysdig_container_net_mongodb_request_time", "net.bytes.in": "sysdig_container_net_in_bytes",
+	"net.bytes.out": "sysdig_container_net_out_bytes", "net.bytes.total": "sysdig_container_net_total_bytes",
+	"cpu.used.percent": "sysdig_container_cpu_used_percent", "cpu.cores.used": "sysdig_container_cpu_cores_used",
+	"cpu.cores.used.percent": "sysdig_container_cpu_cores_used_percent", "memory.bytes.used": "sysdig_container_memory_used_bytes",
+	"memory.bytes.virtual": "sysdig_container_memory_virtual_bytes", "memory.used.percent": "sysdig_container_memory_used_percent",
+	"fs.used.percent": "sysdig_container_fs_used_percent", "fs.bytes.used": "sysdig_container_fs_used_bytes",
+	"fs.bytes.free": "sysdig_container_fs_free_bytes", "fs.bytes.total": "sysdig_container_fs_total_bytes",
+	"fs.inodes.used.percent": "sysdig_container_fs_inodes_used_percent", "thread.count": "sysdig_container_thread_count",
+	"proc.count": "sysdig_container_proc_count", "host.error.count": "sysdig_container_syscall_error_count", "uptime": "sysdig_container_up",
+	"container.count": "sysdig_container_count", "jvm.heap.used": "jmx_jvm_heap_used", "file.bytes.total": "sysdig_container_file_total_bytes",
+}
+
+var labelPairs = map[string]string{
+	"kubernetes.cluster.name": "kube_cluster_name", "kubernetes.namespace.name": "kube_namespace_name", "kubernetes.workload.name": "kube_workload_name",
+	"kubernetes.workload.type": "kube_workload_type", "kubernetes.pod.name": "kube_pod_name", "kubernetes.node.name": "kube_node_name",
+	"kubernetes.deployment.name": "kube_deployment_name", "kubernetes.statefulSet.name": "kube_statefulset_name",
+	"kubernetes.daemonSet.name": "kube_daemonset_name", "kubernetes.replicaSet.name": "kube_replicaset_name",
+	"kubernetes.service.name": "kube_service_name", "container.name": "container_name", "host.hostName": "host_hostname", "host.mac": "host_mac",
+	"agent.tag.zone": "agent_tag_zone", "kubernetes.pod.label.app": "kube_pod_label_app", "net.http.method": "net_http_method", "net.http.url": "net_http_url",
+}
+
+func TestNamesOfMetricsInBothDirections(t *testing.T) {
+	for dotted, promQL := range metricPairs {
+		for _, name := range []string{dotted, promQL} {
+			if got := query.PromQLName(name); got != promQL {
+				t.Errorf("%s is %s in PromQL, want %s", name, got, promQL)
+			}
+			if got, source := query.DataName(name); got != dotted || source != "container" {
+				t.Errorf("%s is %s of %ss in the data API, want %s", name, got, source, dotted)
+			}
+		}
+		if host, ok := strings.CutPrefix(promQL, "sysdig_container_"); ok && dotted != "container.count" {
+			if got, source := query.DataName("sysdig_host_" + host); got != dotted || source != "host" {
+				t.Errorf("sysdig_host_%s is %s of %ss, want %s of hosts", host, got, source, dotted)
+			}
+		}
+	}
+	for _, scraped := range []string{"http_requests_total", "kube_pod_info", "jvm_memory_bytes_used", "process_resident_memory_bytes", "up"} {
+		if got, source := query.DataName(scraped); got != scraped || source != "container" || query.PromQLName(scraped) != scraped {
+			t.Errorf("%s is %s of %ss", scraped, got, source)
+		}
+	}
+}
+
+func TestNamesOfLabelsInBothDirections(t *testing.T) {
+	for dotted, promQL := range labelPairs {
+		for _, name := range []string{dotted, promQL} {
+			if got := query.PromQLLabel(name); got != promQL {
+				t.Errorf("%s is %s in PromQL, want %s", name, got, promQL)
+			}
+			if got := query.DataLabel(name); got != dotted {
+				t.Errorf("%s is %s in the data API, want %s", name, got, dotted)
+			}
+		}
+	}
+	for _, spelling := range []string{"net_http_statusCode", "net_http_statuscode"} {
+		if got := query.DataLabel(spelling); got != "net.http.statusCode" {
+			t.Errorf("%s is %s", spelling, got)
+		}
+	}
+}
+
+// FuzzNames goes from either notation to the other and back. What comes back names the same. No dotted name has an underscore.
+func FuzzNames(f *testing.F) {
+	for dotted, promQL := range metricPairs {
+		f.Add(dotted)
+		f.Add(promQL)
+	}
+	for _, name := range []string{"a", "a.b", "bytes", "bytes.a", "a.bytes", "a.bytes.b.c", "sysdig_container_", "sysdig_container_bytes", "sysdig_container_a_bytes", "jvm.a", "jmx_jvm_a", "sysdig_host_x"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.HasPrefix(name, "sysdig_host_") { // the PromQL name of containers comes back: the entity is told apart from the name
+			t.Skip()
+		}
+		promQL := query.PromQLName(name)
+		id, _ := query.DataName(promQL)
+		if again := query.PromQLName(id); strings.Contains(name, ".") && !strings.Contains(name, "_") && again != promQL {
+			t.Errorf("%s is %s in PromQL, which is %s in the data API, which is %s in PromQL", name, promQL, id, again)
+		}
+		if again, _ := query.DataName(query.PromQLName(id)); again != id {
+			t.Errorf("%s is %s in the data API, and %s when it has been through PromQL", name, id, again)
+		}
+	})
+}
+
+// TestTheStandInNamesTheSame compares the tables with those of the stand-in, which are written apart: they are what it lists.
+func TestTheStandInNamesTheSame(t *testing.T) {
+	s := newSysdig(t)
+	for _, promQL := range metricPairs {
+		s.series(promQL, "c1", "shop", "web", "web-1", 1, 0)
+	}
+	lset := map[string]string{"__name__": "labelled"}
+	for _, promQL := range labelPairs {
+		lset[promQL] = "v"
+	}
+	sysdigtest.Fill(s.Store(), lset, noon.Add(-time.Minute), noon, func(time.Time) float64 { return 1 })
+	var metrics struct{ MetricDescriptors []struct{ ID string } }
+	s.get(t, "/api/v2/metrics/descriptors?limit=5000", &metrics)
+	listed, both := map[string]bool{}, 0
+	for _, d := range metrics.MetricDescriptors {
+		listed[d.ID] = true
+	}
+	for _, promQL := range metricPairs {
+		id, _ := query.DataName(promQL)
+		switch {
+		case listed[id]:
+			both++
+		case !listed[promQL]: // otherwise the stand-in has no dotted name for it
+			t.Errorf("%s is %s, and another one for the stand-in", promQL, id)
+		}
+	}
+	if both < len(metricPairs)-1 {
+		t.Errorf("%d of %d metrics are compared", both, len(metricPairs))
+	}
+	var labels struct {
+		AllLabels []struct{ ID, PublicID string }
+	}
+	s.get(t, "/api/v3/labels/?limit=6000", &labels)
+	compared := 0
+	for _, label := range labels.AllLabels {
+		if _, ours := labelPairs[label.ID]; !ours {
+			continue
+		}
+		compared++
+		if got := query.DataLabel(label.PublicID); got != label.ID {
+			t.Errorf("%s is %s, and %s for the stand-in", label.PublicID, got, label.ID)
+		}
+		if got := query.PromQLLabel(label.ID); got != label.PublicID {
+			t.Errorf("%s is %s, and %s for the stand-in", label.ID, got, label.PublicID)
+		}
+	}
+	if compared != len(labelPairs) {
+		t.Errorf("%d of %d labels are compared", compared, len(labelPairs))
+	}
+}
+
+func (s *sysdigStage) get(t *testing.T, path string, into any) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer token")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing depends on it
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: HTTP %d, %v", path, response.StatusCode, err)
+	}
+}
+
+// TestWhatSysdigTellsOfLabelsWins compiles a label whose rule would be another one.
+func TestWhatSysdigTellsOfLabelsWins(t *testing.T) {
+	told := map[string]string{"kube_node_name": "host.node", "region": "cloud.region", "kube_pod_name": "elsewhere"}
+	for label, want := range map[string]string{
+		"kube_node_name":    `host.node = "v"`,
+		"region":            `cloud.region = "v"`,
+		"zone":              `zone = "v"`,
+		"kube_service_name": `kubernetes.service.name = "v"`,
+	} {
+		d := query.Compile(binding(where(label, v1alpha1.FilterIn, "v")), connection(byData), query.Target{Labels: told})
+		if d.Refused != nil || d.Question.Shape.Value().Where != want {
+			t.Errorf("%s became %q, %v; want %s", label, d.Question.Shape.Value().Where, d.Refused, want)
+		}
+	}
+	// By PromQL they are what they are.
+	d := query.Compile(binding(where("kube_node_name", v1alpha1.FilterIn, "v")), connection(), query.Target{Labels: told})
+	if got := d.Question.Shape.Value().Where; got != `,kube_node_name="v"` {
+		t.Errorf("by PromQL it is %s", got)
+	}
+}
+
+// TestAHostsMetricIsAskedOfHosts has a host and a container report under one dotted name.
+func TestAHostsMetricIsAskedOfHosts(t *testing.T) {
+	s := newSysdig(t)
+	s.series("sysdig_host_cpu_used_percent", "c1", "shop", "web", "web-1", 90, 0)
+	s.series("sysdig_container_cpu_used_percent", "c1", "shop", "web", "web-1", 5, 0)
+	for name, want := range map[string]string{
+		"sysdig_host_cpu_used_percent": "90, 30s old", "sysdig_container_cpu_used_percent": "5, 30s old", "cpu.used.percent": "5, 30s old",
+	} {
+		d := compile(t, binding(named(name), aggregated(v1alpha1.TimeAverage, v1alpha1.GroupAverage)), connection(byData))
+		if got := show(s.askOne(d.Question, cluster{})); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestTheLastPointsOfPodsMayBeOfDifferentTimes sums pods whose newest points are 10 seconds and more apart: no bucket holds them all.
+// A pod that has stopped within the window, but longer ago than anybody looks back, has a last point for PromQL only.
+func TestTheLastPointsOfPodsMayBeOfDifferentTimes(t *testing.T) {
+	s := newSysdig(t)
+	for pod, until := range map[string]time.Duration{"web-1": 0, "web-2": 40 * time.Second, "web-3": 70 * time.Second} {
+		s.series("gauge", "c1", "shop", "web", pod, 5, until)
+	}
+	s.series("gauge", "c1", "shop", "web", "web-gone", 100, 7*time.Minute)
+	for group, want := range map[v1alpha1.GroupAggregation][3]string{ // over 5 minutes by both, over 10 by PromQL, and by data
+		v1alpha1.GroupSum: {"15, 30s old", "115, 30s old", "15, 30s old"}, v1alpha1.GroupMax: {"5, 30s old", "100, 30s old", "5, 30s old"},
+		v1alpha1.GroupAverage: {"5, 30s old", "28.75, 30s old", "5, 30s old"},
+	} {
+		for i, c := range []*v1alpha1.SysdigConnection{connection(), connection(byData)} {
+			for w, want := range map[time.Duration]string{5 * time.Minute: want[0], 10 * time.Minute: want[1+i]} {
+				d := compile(t, binding(named("gauge"), aggregated(v1alpha1.TimeLast, group), window(w)), c)
+				if got := show(s.askOne(d.Question, cluster{})); got != want {
+					t.Errorf("%s over %s by %q is %s, want %s", group, w, c.Spec.API, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestAServiceWithoutItsLabelHasNoData: series that lack the label describe no Service, and no other one.
+func TestAServiceWithoutItsLabelHasNoData(t *testing.T) {
+	s := newSysdig(t)
+	s.series("gauge", "c1", "shop", "web", "web-1", 5, 0)
+	d := compile(t, binding(named("gauge"), aggregated(v1alpha1.TimeAverage, v1alpha1.GroupSum), target("v1", "Service", "front")), connection(byData))
+	if got, want := show(s.askOne(d.Question, cluster{})), "NoData: Sysdig answered and holds nothing for this object"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	all := compile(t, binding(named("gauge"), aggregated(v1alpha1.TimeAverage, v1alpha1.GroupSum), every("v1", "Service", nil)), connection(byData))
+	outcome := s.askOne(all.Question, cluster{services: func(string, string) map[string]string { return map[string]string{"front": "app=web"} }})
+	if got, want := showObjects(outcome), "front: NoData: Sysdig answered and holds nothing for this object"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestBucketsWithoutAPointAreNoPoints has Sysdig send a row for each bucket of a segment, also for those without a point.
+func TestBucketsWithoutAPointAreNoPoints(t *testing.T) {
+	s := newSysdig(t)
+	s.SetSwitches(sysdigtest.Switches{Classic: sysdigtest.ClassicSwitches{NullGaps: true}})
+	s.series("gauge", "c1", "shop", "web", "web-1", 5, 0)
+	s.series("gauge", "c1", "shop", "web", "web-2", 5, 40*time.Second)
+	s.series("gauge", "c1", "shop", "web", "web-gone", 5, 6*time.Minute)
+	for _, w := range []time.Duration{time.Minute, 10 * time.Minute} {
+		d := compile(t, binding(named("gauge"), aggregated(v1alpha1.TimeMax, v1alpha1.GroupMax), window(w)), connection(byData))
+		if got, want := show(s.askOne(d.Question, cluster{})), "5, 30s old"; got != want {
+			t.Errorf("over %s it is %s, want %s", w, got, want)
+		}
+	}
+}
