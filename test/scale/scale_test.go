@@ -292,7 +292,7 @@ func TestNumbersHaveCommas(t *testing.T) {
 
 func TestWrongArguments(t *testing.T) {
 	for _, args := range [][]string{
-		{"more"}, {"--only=none"}, {"--sizes=many"}, {"--sizes=7,1001"}, {"--unknown"},
+		{"more"}, {"--only=none"}, {"--api=data"}, {"--sizes=many"}, {"--sizes=7,1001"}, {"--unknown"},
 		{standinCommand, "--bindings=1001"}, {naiveCommand, "--bindings=1001"}, {naiveCommand, "--bindings=20", "--ca-bundle=%"},
 	} {
 		if err := command(t.Context(), args); err == nil || errors.Is(err, context.Canceled) {
