@@ -135,9 +135,16 @@ func TestAnEditedConnectionListsAnew(t *testing.T) {
 	})
 }
 
+// closed lists nothing any more.
+type closed struct{ registry.Lister }
+
+func (closed) MetricNames(context.Context, func() error) ([]string, error) {
+	return nil, metric.Failf(metric.Unavailable, "closed")
+}
+
 // TestARoundOfAnOlderConnectionTakesNoTurn has a connection be edited while a round of it is under way.
 func TestARoundOfAnOlderConnectionTakesNoTurn(t *testing.T) {
-	s := newListed(t, v1alpha1.APIPrometheus)
+	s := newListed(t, v1alpha1.APIPrometheus, func(c *registry.Connection) { c.Lister = closed{c.Lister} })
 	s.load("web", 1, perPod)
 	s.bind("web")
 	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultDelay, Delay: 10 * time.Millisecond, Query: "http_request", Times: 1})
@@ -160,12 +167,15 @@ func TestARoundOfAnOlderConnectionTakesNoTurn(t *testing.T) {
 func TestListsTakeNothingFromRounds(t *testing.T) {
 	for name, test := range map[string]struct {
 		quota int
+		late  time.Duration
+		tries bool
 		lists bool
 	}{
-		"the rounds take all there is":             {12, false},
-		"there is room for a part of the list":     {20, false},
-		"there is room for the list":               {200, true},
-		"control: there is no limit to be reached": {0, true},
+		"the rounds want more than there is":       {6, time.Minute, false, false},
+		"the rounds take nearly all there is":      {12, interval, true, false},
+		"there is room for a part of the list":     {20, interval, true, false},
+		"there is room for the list":               {200, interval, true, true},
+		"control: there is no limit to be reached": {0, interval, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
@@ -180,13 +190,17 @@ func TestListsTakeNothingFromRounds(t *testing.T) {
 			}
 			s.run(20*time.Minute, func() {
 				for _, d := range all {
-					if late := s.clk.Now().Sub(s.sampleOf(d).Received); late > interval+time.Second {
+					if late := s.clk.Now().Sub(s.sampleOf(d).Received); late > test.late+time.Second {
 						t.Fatalf("at %s: a round was missed", s.clk.Since(noon))
 					}
 				}
 			})
 			if got := len(s.registry.CatalogueOf("default").Metrics) > 0; got != test.lists {
 				t.Errorf("listed %v, want %v", got, test.lists)
+			}
+			listing := func(r sysdigtest.Request) bool { return r.Path != "/api/data" }
+			if got := slices.ContainsFunc(s.sysdig.Requests(), listing); got != test.tries {
+				t.Errorf("tried to list %v, want %v", got, test.tries)
 			}
 			if test.quota > 0 {
 				for from := noon; from.Before(s.clk.Now()); from = from.Add(10 * time.Second) {

@@ -327,7 +327,18 @@ func TestWhatTheBudgetCanNeverHoldSaysSo(t *testing.T) {
 	if failure == nil || failure.Reason != metric.Truncated || !strings.Contains(failure.Message, "raise spec.quota.requestsPerMinute") {
 		t.Errorf("what costs too much is %v", failure)
 	}
+	from := s.clk.Now()
 	s.run(20*time.Minute, func() { s.wantValue(web, perPod) })
+	_, questions := s.posts(from)
+	tried := 0
+	for _, q := range questions {
+		if q.values[0] == "metric_a" {
+			tried++
+		}
+	}
+	if tried > 5*10 { // it would be 200 if it took all there is
+		t.Errorf("%d requests in 20 minutes for what cannot be had", tried)
+	}
 	// With more, it is served.
 	s.connectData(within(60))
 	s.run(2*time.Minute, func() {})
