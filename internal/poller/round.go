@@ -13,6 +13,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // round is what is asked of one connection at one time. It is planned by the lane and belongs to the goroutine that runs it.
@@ -343,14 +344,7 @@ func (a *ask) about() *query.Request { return &a.request }
 // refused as a whole, each is asked alone: one of them is at fault.
 func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Heard, attempt query.Attempt, res *result) {
 	attempt.Received = p.clock.Now()
-	asks = slices.DeleteFunc(slices.Clone(asks), func(a ask) bool {
-		gap := heard.Covers(&a.request)
-		if gap != nil {
-			p.board.File(a.request.Fail(gap, attempt))
-			res.done(ended{ask: a})
-		}
-		return gap != nil
-	})
+	asks = p.covered(asks, heard, attempt, res)
 	if len(asks) == 0 {
 		return
 	}
@@ -358,28 +352,16 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		p.failEach(asks, stop, attempt)
 		return
 	}
-	requests := make([]query.Request, len(asks))
-	for i := range asks {
-		requests[i] = asks[i].request
-	}
-	calls, slow := 0, false
-	line := p.line(ctx, r, func(e exchange) {
-		calls++
-		slow = slow || e.received.Sub(e.sent) > slowAnswer || timedOut(e.err)
-	})
-	answers, err := line.Ask(requests, attempt.At)
-	dear := errors.Is(err, errNoRoom) && r.lane.exceeds(asks, calls)
+	answers, took, err := p.exchange(ctx, r, asks, attempt.At)
 	switch {
 	case ctx.Err() != nil:
 		return
-	case errors.Is(err, errNoRoom) && !dear: // Sysdig allows less than we knew when the round was planned
+	case errors.Is(err, errNoRoom): // Sysdig allows less than we knew when the round was planned
 		for _, a := range asks {
 			p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
 		}
 		return
-	case dear: // and so it would be the next time
-		err = metric.Failf(metric.Truncated, "the answer takes more than %d requests to connection %s, %s", calls, r.connection.Name, tooDear)
-	case err != nil && len(asks) > 1 && metric.AsFailure(err).Reason == metric.Rejected:
+	case len(asks) > 1 && refused(err):
 		for i := range asks {
 			p.ask(ctx, r, asks[i:i+1], heard, attempt, res)
 		}
@@ -387,21 +369,60 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 	}
 	attempt.Received = p.clock.Now()
 	for i, a := range asks {
-		e := ended{ask: a, calls: calls, slow: slow, dear: dear}
+		took.ask = a
 		if err != nil {
-			e.failure = metric.AsFailure(err)
+			took.failure = metric.AsFailure(err)
 		} else {
-			e.failure, e.rows = query.Complete(answers[i]), len(answers[i].Series)
+			took.failure, took.rows = query.Complete(answers[i]), len(answers[i].Series)
 		}
-		if e.reason() == metric.RateLimited {
-			r.lane.budget.lower(attempt.Received)
+		p.took(r, took, res, attempt)
+		if took.failure == nil {
+			p.board.File(a.request.Read(answers[i], attempt, p.cluster))
 		}
-		res.done(e)
-		if e.failure != nil {
-			p.board.File(a.request.Fail(e.failure, attempt))
+	}
+}
+
+func refused(err error) bool { return err != nil && metric.AsFailure(err).Reason == metric.Rejected }
+
+// exchange sends what it takes to answer requests that go together, and tells what that was.
+func (p *Poller) exchange(ctx context.Context, r *round, asks []ask, at time.Time) (answers []sysdig.Answer, took ended, err error) {
+	requests := make([]query.Request, len(asks))
+	for i := range asks {
+		requests[i] = asks[i].request
+	}
+	line := p.line(ctx, r, func(e exchange) {
+		took.calls++
+		took.slow = took.slow || e.received.Sub(e.sent) > slowAnswer || timedOut(e.err)
+	})
+	answers, err = line.Ask(requests, at)
+	if errors.Is(err, errNoRoom) && r.lane.exceeds(asks, took.calls) { // and so it would be the next time
+		took.dear = true
+		err = metric.Failf(metric.Truncated, "the answer takes more than %d requests to connection %s, %s", took.calls, r.connection.Name, tooDear)
+	}
+	return answers, took, err
+}
+
+// covered are the asks whose windows the heartbeat covers. The others fail without being sent.
+func (p *Poller) covered(asks []ask, heard query.Heard, attempt query.Attempt, res *result) (covered []ask) {
+	for _, a := range asks {
+		if gap := heard.Covers(&a.request); gap != nil {
+			p.board.File(a.request.Fail(gap, attempt))
+			res.done(ended{ask: a})
 			continue
 		}
-		p.board.File(a.request.Read(answers[i], attempt, p.cluster))
+		covered = append(covered, a)
+	}
+	return covered
+}
+
+// took notes how one request ended, and files that it has failed.
+func (p *Poller) took(r *round, e ended, res *result, attempt query.Attempt) {
+	if e.reason() == metric.RateLimited {
+		r.lane.budget.lower(attempt.Received)
+	}
+	res.done(e)
+	if e.failure != nil {
+		p.board.File(e.ask.request.Fail(e.failure, attempt))
 	}
 }
 

@@ -283,13 +283,8 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 		shape.Grain = ByNamespace
 	case t.APIVersion == "apps/v1" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, t.Kind):
 		shape.Grain, view.Workload, view.WorkloadType = ByWorkload, t.Name, strings.ToLower(t.Kind)
-	case t.APIVersion == "v1" && t.Kind == "Service" && shape.Scope.API == v1alpha1.APIData:
-		shape.Grain, view.Service, view.ByService, view.Selector = ByService, t.Name, true, selector
 	case t.APIVersion == "v1" && t.Kind == "Service":
-		if t.Selector == nil && selector == "" {
-			return withoutSelector(t.Name)
-		}
-		shape.Grain, shape.Group, view.ByService, view.Selector = ByPod, "", true, selector
+		return aimAtService(shape, view, t, selector)
 	case t.APIVersion == "v1" && t.Kind == "Pod":
 		shape.Grain, shape.Group, view.Pod, view.Selector = ByPod, "", t.Name, selector
 	case where && t.Selector == nil:
@@ -300,6 +295,20 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 	default:
 		return metric.Failf(metric.Rejected,
 			"spec.source.metric: Sysdig has no label for %s; add where to say which series describe it, or use source.promQL", t.Kind)
+	}
+	return nil
+}
+
+// aimAtService is aim for Services. The data API has a label for them; of the other, they are the pods that they select.
+func aimAtService(shape *Shape, view *View, t *v1alpha1.Target, selector string) *metric.Failure {
+	view.ByService, view.Selector = true, selector
+	switch {
+	case shape.Scope.API == v1alpha1.APIData:
+		shape.Grain, view.Service = ByService, t.Name
+	case t.Selector == nil && selector == "":
+		return withoutSelector(t.Name)
+	default:
+		shape.Grain, shape.Group = ByPod, ""
 	}
 	return nil
 }

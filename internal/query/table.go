@@ -125,9 +125,7 @@ func (t *table) date(part string, key rowKey, seconds float64) {
 func (s Shape) key(of map[string]string) rowKey {
 	l := s.Scope.Labels
 	var key rowKey
-	if s.Grain == Raw {
-		key.object = of[s.ObjectLabel]
-	} else {
+	if s.Grain != Raw {
 		key.namespace = of[l.Namespace]
 	}
 	switch s.Grain {
@@ -135,6 +133,9 @@ func (s Shape) key(of map[string]string) rowKey {
 		key.workloadType, key.workload = of[l.WorkloadType], of[l.Workload]
 	case ByService:
 		key.object = of[serviceLabel]
+	case Raw:
+		key.object = of[s.ObjectLabel]
+	case ByPod, ByNamespace:
 	}
 	if s.Grain != Raw && s.Group == "" {
 		key.pod = of[l.Pod]
