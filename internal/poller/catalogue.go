@@ -8,7 +8,6 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
@@ -41,7 +40,7 @@ func (p *Poller) list(ctx context.Context, r *round) {
 }
 
 func catalogueOf(ctx context.Context, c registry.Connection, take func() error) (catalogue registry.Catalogue, err error) {
-	if c.Heartbeat.Scope.API == v1alpha1.APIPrometheus {
+	if !c.Heartbeat.Scope.AsksData() {
 		catalogue.Metrics, err = c.Lister.MetricNames(ctx, take)
 		return catalogue, err
 	}

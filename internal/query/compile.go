@@ -221,6 +221,9 @@ func ScopeOf(c *v1alpha1.SysdigConnection) Scope {
 	return scope
 }
 
+// AsksData tells whether the data API is asked.
+func (s Scope) AsksData() bool { return s.API == v1alpha1.APIData }
+
 // Check is why nothing of a connection can be asked; nil when it can.
 func (s Scope) Check() *metric.Failure {
 	if s.API != v1alpha1.APIData {
