@@ -13,6 +13,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // round is what is asked of one connection at one time. It is planned by the lane and belongs to the goroutine that runs it.
@@ -100,9 +101,13 @@ func (r *round) everything() []query.Request {
 	if r.all != nil {
 		return r.all
 	}
-	requests := make([]query.Request, len(r.asks))
-	for i, a := range r.asks {
-		requests[i] = a.request
+	return requestsOf(r.asks)
+}
+
+func requestsOf(asks []ask) []query.Request {
+	requests := make([]query.Request, len(asks))
+	for i := range asks {
+		requests[i] = asks[i].request
 	}
 	return requests
 }
@@ -343,45 +348,31 @@ func (a *ask) about() *query.Request { return &a.request }
 // refused as a whole, each is asked alone: one of them is at fault.
 func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Heard, attempt query.Attempt, res *result) {
 	attempt.Received = p.clock.Now()
-	asks = slices.DeleteFunc(slices.Clone(asks), func(a ask) bool {
-		gap := heard.Covers(&a.request)
-		if gap != nil {
-			p.board.File(a.request.Fail(gap, attempt))
-			res.done(ended{ask: a})
-		}
-		return gap != nil
-	})
-	if len(asks) == 0 {
+	if asks = p.covered(asks, heard, attempt, res); len(asks) == 0 {
 		return
 	}
 	if stop := res.stopped(); stop != nil {
 		p.failEach(asks, stop, attempt)
 		return
 	}
-	requests := make([]query.Request, len(asks))
-	for i := range asks {
-		requests[i] = asks[i].request
-	}
 	calls, slow := 0, false
 	line := p.line(ctx, r, func(e exchange) {
 		calls++
 		slow = slow || e.received.Sub(e.sent) > slowAnswer || timedOut(e.err)
 	})
-	answers, err := line.Ask(requests, attempt.At)
+	answers, err := line.Ask(requestsOf(asks), attempt.At)
 	dear := errors.Is(err, errNoRoom) && r.lane.exceeds(asks, calls)
 	switch {
 	case ctx.Err() != nil:
 		return
-	case errors.Is(err, errNoRoom) && !dear: // Sysdig allows less than we knew when the round was planned
-		for _, a := range asks {
-			p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
-		}
-		return
-	case dear: // and so it would be the next time
+	case dear: // so it would be the next time
 		err = metric.Failf(metric.Truncated, "the answer takes more than %d requests to connection %s, %s", calls, r.connection.Name, tooDear)
+	case errors.Is(err, errNoRoom): // Sysdig allows less than we knew when the round was planned
+		p.putOff(r, asks, attempt)
+		return
 	case err != nil && len(asks) > 1 && metric.AsFailure(err).Reason == metric.Rejected:
-		for i := range asks {
-			p.ask(ctx, r, asks[i:i+1], heard, attempt, res)
+		for one := range slices.Chunk(asks, 1) {
+			p.ask(ctx, r, one, heard, attempt, res)
 		}
 		return
 	}
@@ -390,19 +381,46 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		e := ended{ask: a, calls: calls, slow: slow, dear: dear}
 		if err != nil {
 			e.failure = metric.AsFailure(err)
-		} else {
-			e.failure, e.rows = query.Complete(answers[i]), len(answers[i].Series)
-		}
-		if e.reason() == metric.RateLimited {
-			r.lane.budget.lower(attempt.Received)
-		}
-		res.done(e)
-		if e.failure != nil {
-			p.board.File(a.request.Fail(e.failure, attempt))
+			p.fail(r, e, attempt, res)
 			continue
 		}
-		p.board.File(a.request.Read(answers[i], attempt, p.cluster))
+		p.read(e, answers[i], attempt, res)
 	}
+}
+
+// putOff answers the questions that were never attempted.
+func (p *Poller) putOff(r *round, asks []ask, attempt query.Attempt) {
+	for _, a := range asks {
+		p.board.File(query.Fail(a.never, noRoom(r.connection.Name), attempt))
+	}
+}
+
+// read files an answer, which may not be complete.
+func (p *Poller) read(e ended, answer sysdig.Answer, attempt query.Attempt, res *result) {
+	e.failure, e.rows = query.Complete(answer), len(answer.Series)
+	res.done(e)
+	p.board.File(e.ask.request.Read(answer, attempt, p.cluster))
+}
+
+// covered files why windows are not covered by points, and returns the asks whose are.
+func (p *Poller) covered(asks []ask, heard query.Heard, attempt query.Attempt, res *result) []ask {
+	return slices.DeleteFunc(slices.Clone(asks), func(a ask) bool {
+		gap := heard.Covers(&a.request)
+		if gap != nil {
+			p.board.File(a.request.Fail(gap, attempt))
+			res.done(ended{ask: a})
+		}
+		return gap != nil
+	})
+}
+
+// fail files that a request was not answered.
+func (p *Poller) fail(r *round, e ended, attempt query.Attempt, res *result) {
+	if e.reason() == metric.RateLimited {
+		r.lane.budget.lower(attempt.Received)
+	}
+	res.done(e)
+	p.board.File(e.ask.request.Fail(e.failure, attempt))
 }
 
 func (p *Poller) failEach(asks []ask, failure *metric.Failure, attempt query.Attempt) {

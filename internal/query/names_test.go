@@ -167,7 +167,7 @@ func (s *sysdigStage) get(t *testing.T, path string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing depends on it
+	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("%s: HTTP %d, %v", path, response.StatusCode, err)
 	}
