@@ -40,13 +40,14 @@ func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
 		_, failure := s.serve(web)
 		return failure == nil || ctx.Err() != nil
 	})
-	s.wantRequests(1)
-	// A step may fall between the round and the loop's timer, which then waits for the next one.
+	// Time goes on while requests are under way, on a slow machine by more than an interval: there may be more rounds than one. A step
+	// may also fall between the round and the loop's timer, which then waits for the next one.
+	first := len(s.questions())
 	s.until("the second round", func() bool {
-		if s.clk.HasWaiters() && len(s.questions()) == 1 {
+		if s.clk.HasWaiters() && len(s.questions()) == first {
 			s.clk.Step(time.Second)
 		}
-		return len(s.questions()) == 2 || ctx.Err() != nil
+		return len(s.questions()) > first || ctx.Err() != nil
 	})
 	if early := noon.Add(interval).Sub(s.clk.Now()); early > 0 {
 		t.Errorf("the second round came %s early", early)
@@ -55,7 +56,9 @@ func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	s.wantRequests(2)
+	if ended := len(s.questions()); ended <= first {
+		t.Errorf("%d requests after %d", ended, first)
+	}
 }
 
 func TestStartIsNotBoundToTheLeader(t *testing.T) {
