@@ -36,7 +36,7 @@ test: verify unit ## Run every check and every test.
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
 	@echo 'running the tests (the first build with the race detector takes some minutes)'
-	$(GO) test -race $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$')
+	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$')
 
 .PHONY: e2e
 e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on real control planes.
