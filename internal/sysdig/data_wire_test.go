@@ -72,7 +72,7 @@ func (s *site) client(t *testing.T, change ...func(*sysdig.Config)) *sysdig.Clie
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := sysdig.Config{QueryURL: query, DataURL: data, Token: token, CABundle: s.bundle(), UserAgent: "operator/1", Timeout: 20 * time.Second}
+	c := sysdig.Config{QueryURL: query, DataURL: data, Token: token, CABundle: s.bundle(), UserAgent: "operator/1", Timeout: 5 * time.Minute}
 	for _, edit := range change {
 		edit(&c)
 	}
