@@ -184,7 +184,7 @@ func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetri
 
 // untold tells whether the question holds a label that has to come from Sysdig, which may not have told it yet.
 func untold(d query.Definition, b *v1alpha1.SysdigMetricBinding) bool {
-	return d.Question.Shape.Value().Scope.API == v1alpha1.APIData && query.Untold(b)
+	return d.Question.Shape.Value().Scope.AsksData() && query.Untold(b)
 }
 
 // target finds the resource of the target's kind, has it watched for a selector and, for a Service by name, finds which pods

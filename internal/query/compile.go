@@ -226,7 +226,7 @@ func (s Scope) AsksData() bool { return s.API == v1alpha1.APIData }
 
 // Check is why nothing of a connection can be asked; nil when it can.
 func (s Scope) Check() *metric.Failure {
-	if s.API != v1alpha1.APIData {
+	if !s.AsksData() {
 		return nil
 	}
 	if _, err := sysdig.Filter(s.clauses(nil)); err != nil {
@@ -260,7 +260,7 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 		return Shape{}, View{}, failure
 	}
 	name, source := promQLName(m.Name), ""
-	if scope.API == v1alpha1.APIData {
+	if scope.AsksData() {
 		name, source = dataName(m.Name)
 	}
 	shape := Shape{
@@ -306,7 +306,7 @@ func aim(shape *Shape, view *View, t *v1alpha1.Target, selector string, where bo
 func aimAtService(shape *Shape, view *View, t *v1alpha1.Target, selector string) *metric.Failure {
 	view.ByService, view.Selector = true, selector
 	switch {
-	case shape.Scope.API == v1alpha1.APIData:
+	case shape.Scope.AsksData():
 		shape.Grain, view.Service = ByService, t.Name
 	case t.Selector == nil && selector == "":
 		return withoutSelector(t.Name)
@@ -351,7 +351,7 @@ func compileDimensions(field string, wanted []v1alpha1.Dimension, names naming, 
 		if why := taken[name]; why != "" {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: %s cannot be kept apart: %s", field, i, dimension, why)
 		}
-		if names.API == v1alpha1.APIPrometheus && !groupable(name) {
+		if !names.AsksData() && !groupable(name) {
 			return of, as, metric.Failf(metric.Rejected, "%s[%d]: PromQL cannot group by %s", field, i, name)
 		}
 		if other, ok := named[name]; ok {
@@ -375,6 +375,10 @@ func groupable(name string) bool {
 // compileWhere writes label filters in canonical order, so that equal filters make equal shapes.
 func compileWhere(filters []v1alpha1.LabelFilter, names naming) (string, *metric.Failure) {
 	matchers := make([]string, 0, len(filters))
+	separator := "" // PromQL's matchers carry their comma
+	if names.AsksData() {
+		separator = " and "
+	}
 	for i, f := range filters {
 		name := names.label(f.Label)
 		if name == names.Labels.Namespace || name == names.Labels.Cluster {
@@ -382,7 +386,7 @@ func compileWhere(filters []v1alpha1.LabelFilter, names naming) (string, *metric
 				"spec.source.metric.where[%d].label: %s is set by the operator: a binding sees its own namespace in the connection's cluster", i, f.Label)
 		}
 		in := f.Operator == v1alpha1.FilterIn
-		if names.API == v1alpha1.APIPrometheus {
+		if !names.AsksData() {
 			matchers = append(matchers, ","+oneOf(name, f.Values, in).String())
 			continue
 		}
@@ -393,15 +397,7 @@ func compileWhere(filters []v1alpha1.LabelFilter, names naming) (string, *metric
 		matchers = append(matchers, clause)
 	}
 	slices.Sort(matchers)
-	return strings.Join(slices.Compact(matchers), and(names.API)), nil
-}
-
-// and joins two filters. PromQL's carry their comma.
-func and(api v1alpha1.API) string {
-	if api == v1alpha1.APIData {
-		return " and "
-	}
-	return ""
+	return strings.Join(slices.Compact(matchers), separator), nil
 }
 
 // compileClause writes one filter of the data API.

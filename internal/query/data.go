@@ -26,6 +26,15 @@ func (s Shape) keepsPods() bool {
 	return s.Group != "" && (s.Group != metric.Sum || s.Time == v1alpha1.TimeLast)
 }
 
+// segmentKeys are the labels that tell the segments of the data API's answer apart: those of the rows and, last, of the pods that are
+// kept apart.
+func (s Shape) segmentKeys() []string {
+	if s.keepsPods() {
+		return append(s.rowLabels(), s.Scope.Labels.Pod)
+	}
+	return s.rowLabels()
+}
+
 // dataTime is the time aggregation by which the data API is asked. The last point is found in the buckets.
 func (s Shape) dataTime() string {
 	switch s.Time {
@@ -95,10 +104,7 @@ func filterOf(s Shape, questions []Question) string {
 // dataText is the question of the request alone, in the words of the data API.
 func (r *Request) dataText() string {
 	s := r.Shape.Value()
-	keys := s.rowLabels()
-	if s.keepsPods() {
-		keys = append(keys, s.Scope.Labels.Pod)
-	}
+	keys := s.segmentKeys()
 	return fmt.Sprintf("POST /api/data: %s(%s) over %s by %s, of %ss where %s", s.dataTime(), s.Metric, s.Window, strings.Join(keys, ", "), s.Source, r.filter)
 }
 
@@ -140,10 +146,7 @@ func (l Line) askData(requests []Request, at time.Time) ([]sysdig.Answer, error)
 func questionOf(requests []Request, at time.Time) sysdig.DataRequest {
 	s := requests[0].Shape.Value()
 	var questions []Question
-	q := sysdig.DataRequest{Source: s.Source, Keys: s.rowLabels()}
-	if s.keepsPods() {
-		q.Keys = append(q.Keys, s.Scope.Labels.Pod)
-	}
+	q := sysdig.DataRequest{Source: s.Source, Keys: s.segmentKeys()}
 	q.Start, q.End = dataWindow(at, s.Window)
 	for i := range requests {
 		questions = append(questions, requests[i].Questions...)

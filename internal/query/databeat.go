@@ -86,12 +86,12 @@ func covered(rows []sysdig.DataRow, window time.Duration, asked sysdig.DataReque
 	points := map[string]float64{}
 	for _, row := range rows {
 		if !math.IsNaN(row.Values[0]) {
-			points[segment(row)]++
+			points[segment(row.Keys)]++
 		}
 	}
 	var series []sysdig.Series
 	for _, row := range rows {
-		key := segment(row)
+		key := segment(row.Keys)
 		if got := points[key]; got > 0 && got >= pointsOf(window) {
 			series = append(series, sysdig.Series{Labels: labelsOf(asked.Keys, row.Keys, windowText(window)), Value: got, Time: asked.End})
 		}

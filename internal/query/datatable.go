@@ -21,15 +21,15 @@ type lastPoint struct {
 }
 
 // segment stands for the keys of a row. Names of Kubernetes objects and labels may hold anything but this separator.
-func segment(row sysdig.DataRow) string { return strings.Join(row.Keys, "\x00") }
+func segment(keys []string) string { return strings.Join(keys, "\x00") }
 
 func newestOf(rows []sysdig.DataRow) newest {
 	n := newest{}
 	for _, row := range rows {
-		points := n[segment(row)]
+		points := n[segment(row.Keys)]
 		if points == nil {
 			points = make([]lastPoint, len(row.Values))
-			n[segment(row)] = points
+			n[segment(row.Keys)] = points
 		}
 		for i, value := range row.Values {
 			if !math.IsNaN(value) && row.Time.After(points[i].at) {
@@ -49,7 +49,7 @@ func (n newest) without(values []sysdig.DataRow) *metric.Failure {
 		}
 	}
 	for _, row := range values {
-		if slices.ContainsFunc(n[segment(row)], func(p lastPoint) bool { return !p.at.IsZero() }) {
+		if slices.ContainsFunc(n[segment(row.Keys)], func(p lastPoint) bool { return !p.at.IsZero() }) {
 			missing--
 		}
 	}
@@ -62,14 +62,18 @@ func (n newest) without(values []sysdig.DataRow) *metric.Failure {
 // answers turns values by segment into the answers that the Prometheus API would have given.
 func (n newest) answers(requests []Request, asked sysdig.DataRequest, values []sysdig.DataRow) []sysdig.Answer {
 	answers := make([]sysdig.Answer, len(requests))
+	points := make([][]lastPoint, len(values)) // by row
+	for i, row := range values {
+		points[i] = n[segment(row.Keys)]
+	}
 	for i := range requests {
 		s := requests[i].Shape.Value()
 		column := slices.Index(asked.Values, sysdig.DataValue{Metric: s.Metric, Time: s.dataTime(), Group: groupOfContainers})
 		var t dataTable
-		for _, row := range values {
+		for j, row := range values {
 			var point lastPoint
-			if points := n[segment(row)]; points != nil {
-				point = points[column]
+			if points[j] != nil {
+				point = points[j][column]
 			}
 			// Points without a value are none that JSON has a number for, and no reason to leave a pod out.
 			if value := row.Values[column]; !math.IsNaN(value) || !point.at.IsZero() {
@@ -102,7 +106,7 @@ func (t *dataTable) add(s Shape, row sysdig.DataRow, value float64, point lastPo
 	if s.keepsPods() {
 		keys = keys[:len(keys)-1]
 	}
-	name := strings.Join(keys, "\x00")
+	name := segment(keys)
 	r := t.rows[name]
 	if r == nil {
 		if t.rows == nil {

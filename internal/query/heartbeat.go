@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -170,7 +169,7 @@ func (h Heartbeat) Read(answer sysdig.Answer, at time.Time, asked Needs) (Heard,
 // readPods finds the pods that are seen. The failure is why they are not known: a pod that was cut off looks silent.
 func (h Heartbeat) readPods(answer sysdig.Answer, asked Needs) (*seen, *metric.Failure) {
 	cut := Complete(answer)
-	if h.Scope.API == v1alpha1.APIPrometheus && h.perPod(asked) == "" {
+	if !h.Scope.AsksData() && h.perPod(asked) == "" {
 		cut = metric.Failf(metric.Truncated, "the bindings have %d different windows, too many for one query", len(asked.pods))
 	}
 	if cut != nil {

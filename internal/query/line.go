@@ -3,7 +3,6 @@ package query
 import (
 	"time"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -33,7 +32,7 @@ type Line struct {
 // Ask asks what requests that go Together are about, and returns the answer to each of them: its series by value and, marked by
 // partLabel, by the time of the newest point, whichever API gave it.
 func (l Line) Ask(requests []Request, at time.Time) ([]sysdig.Answer, error) {
-	if requests[0].Shape.Value().Scope.API == v1alpha1.APIData {
+	if requests[0].Shape.Value().Scope.AsksData() {
 		return l.askData(requests, at)
 	}
 	answers := make([]sysdig.Answer, len(requests))
@@ -49,7 +48,7 @@ func (l Line) Ask(requests []Request, at time.Time) ([]sysdig.Answer, error) {
 
 // Listen asks for a heartbeat. The answer is that to its PromQL, whichever API gave it.
 func (l Line) Listen(h Heartbeat, needs Needs, at time.Time) (sysdig.Answer, error) {
-	if h.Scope.API == v1alpha1.APIData {
+	if h.Scope.AsksData() {
 		return l.listenData(h, needs, at)
 	}
 	reply, err := l.Send(Call{PromQL: h.PromQL(needs), At: at})
@@ -58,7 +57,7 @@ func (l Line) Listen(h Heartbeat, needs Needs, at time.Time) (sysdig.Answer, err
 
 // Calls is how many HTTP requests it takes at least to ask what a request is about.
 func (r *Request) Calls() int {
-	if r.Shape.Value().Scope.API == v1alpha1.APIData {
+	if r.Shape.Value().Scope.AsksData() {
 		return 2
 	}
 	return 1
@@ -76,7 +75,7 @@ type family struct {
 // family of a request to the Prometheus API is its own.
 func (r *Request) family() family {
 	s := r.Shape.Value()
-	if s.Scope.API != v1alpha1.APIData {
+	if !s.Scope.AsksData() {
 		return family{key: r.Key}
 	}
 	f := family{key: r.Key, pods: s.keepsPods()}
@@ -130,7 +129,7 @@ func (c columns) fits(r *Request) bool {
 
 func (c columns) add(r *Request) {
 	s := r.Shape.Value()
-	if s.Scope.API == v1alpha1.APIData {
+	if s.Scope.AsksData() {
 		c.times[s.Metric] = s.dataTime()
 		c.filters[r.filter] = true
 	}

@@ -149,7 +149,7 @@ type naming struct {
 // else by rule.
 func (n naming) label(name string) string {
 	usual := promQLLabel(name)
-	if n.API == v1alpha1.APIData {
+	if n.AsksData() {
 		usual = cmp.Or(n.told[name], dataLabel(name))
 	}
 	return cmp.Or(n.Labels.own(usual), usual)

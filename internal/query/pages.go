@@ -49,7 +49,7 @@ func (l Line) pages(question sysdig.DataRequest) ([]sysdig.DataRow, error) {
 func count(rows []sysdig.DataRow, seen map[string]bool) (page int, again bool) {
 	own := map[string]bool{}
 	for _, row := range rows {
-		key := segment(row)
+		key := segment(row.Keys)
 		if own[key] {
 			continue
 		}

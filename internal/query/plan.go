@@ -4,8 +4,6 @@ import (
 	"hash/fnv"
 	"slices"
 	"time"
-
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
 
 const (
@@ -105,7 +103,7 @@ func (q Question) alone() string { return Plan([]Question{q}, Whole)[0].text() }
 
 // text is the query as people read it.
 func (r *Request) text() string {
-	if r.Shape.Value().Scope.API == v1alpha1.APIData {
+	if r.Shape.Value().Scope.AsksData() {
 		return r.dataText()
 	}
 	return r.PromQL
@@ -133,7 +131,7 @@ func requestsOf(key Key, questions []Question, halved func(Key) bool) []Request 
 // textsOf are what a request asks with, by its API.
 func textsOf(s Shape, questions []Question) (promQL, filter string) {
 	switch {
-	case s.Scope.API == v1alpha1.APIData:
+	case s.Scope.AsksData():
 		return "", filterOf(s, questions)
 	case s.Grain == Raw:
 		return s.PromQL, ""
