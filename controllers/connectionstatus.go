@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -53,7 +54,7 @@ func (r *ConnectionStatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("connection-status").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(specChanged())).
+		For(&v1alpha1.SysdigConnection{}, builder.WithPredicates(predicate.Or(specChanged(), shownChanged()))).
 		WatchesRawSource(r.Notifier).
 		Complete(r)
 }

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
@@ -55,9 +57,29 @@ func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("binding-status").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(specChanged())).
+		For(&v1alpha1.SysdigMetricBinding{}, builder.WithPredicates(predicate.Or(specChanged(), shownChanged()))).
 		WatchesRawSource(r.Notifier).
 		Complete(r)
+}
+
+// shownChanged lets through objects that show another standing than before, whoever wrote that. What came in between our own
+// write and its way back into the cache was compared with the status before it, and may have looked like what is shown already.
+func shownChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return changed(shown(e.ObjectOld), shown(e.ObjectNew))
+	}}
+}
+
+// shown is how an object of ours says that it stands.
+func shown(o client.Object) []metav1.Condition {
+	switch o := o.(type) {
+	case *v1alpha1.SysdigMetricBinding:
+		return o.Status.Conditions
+	case *v1alpha1.SysdigConnection:
+		return o.Status.Conditions
+	default:
+		return nil
+	}
 }
 
 // Reconcile writes a status whose standing has changed, in its turn, and other news than figures if there is room. Newer

@@ -65,6 +65,7 @@ type tally struct {
 	t      *testing.T
 	mu     sync.Mutex
 	counts []count
+	once   sync.Once
 	done   chan struct{}
 	ended  chan struct{}
 }
@@ -72,6 +73,7 @@ type tally struct {
 func newTally(t *testing.T) *tally {
 	t.Helper()
 	c := &tally{t: t, counts: []count{counted(t)}, done: make(chan struct{}), ended: make(chan struct{})}
+	t.Cleanup(c.end)
 	go func() {
 		defer close(c.ended)
 		for {
@@ -95,11 +97,16 @@ func (c *tally) look() {
 
 // stop ends the counting and returns how many writes there were, in how long, and which window holds too many.
 func (c *tally) stop() (writes float64, took time.Duration, excess error) {
-	close(c.done)
-	<-c.ended
+	c.end()
 	c.look()
 	first, last := c.counts[0], c.counts[len(c.counts)-1]
 	return last.writes - first.writes, last.to.Sub(first.from), excessOf(c.counts)
+}
+
+// end ends the counting, also that of a test that has failed. Asking twice is harmless.
+func (c *tally) end() {
+	c.once.Do(func() { close(c.done) })
+	<-c.ended
 }
 
 // excessOf looks at every window between two counts.

@@ -166,7 +166,7 @@ func (s *scene) events(namespace, name string) map[string]int {
 // connect makes a connection that is known and Pending.
 func (s *scene) connect() *v1alpha1.SysdigConnection {
 	s.t.Helper()
-	c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
 	c.Spec.Endpoint.Region = "us2"
 	c.Spec.ClusterName = "prod"
 	c.Spec.TokenSecretRef = v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"}

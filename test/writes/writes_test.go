@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -100,6 +102,33 @@ func TestWritesOfAFewBindings(t *testing.T) {
 	if t.Logf("%.0f writes in %s", writes, took); excess != nil {
 		t.Error(excess)
 	}
+}
+
+// TestAForeignStatusIsPutRight: what stands in a status is looked at again when it changes, whoever wrote it. So is what was
+// compared with a cache that did not hold our last write yet, which comes by as that write.
+func TestAForeignStatusIsPutRight(t *testing.T) {
+	s := newScene(t, "foreign", 2)
+	s.round()
+	s.start(options{sweepless: true})
+	s.settles(10*time.Second, v1alpha1.ReasonServing)
+	var b v1alpha1.SysdigMetricBinding
+	s.must(admin.Get(t.Context(), s.definitions[0].Binding, &b))
+	before := b.DeepCopy()
+	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: string(metric.Stale), Message: "somebody says so",
+	})
+	s.must(admin.Status().Patch(t.Context(), &b, client.MergeFrom(before)))
+	s.settles(10*time.Second, v1alpha1.ReasonServing)
+
+	c := s.connect()
+	s.eventually(10*time.Second, "a connection's status", func() bool { return s.connection(c.Name) == string(metric.Pending) })
+	s.must(admin.Get(t.Context(), client.ObjectKeyFromObject(c), c))
+	was := c.DeepCopy()
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected, Message: "somebody says so",
+	})
+	s.must(admin.Status().Patch(t.Context(), c, client.MergeFrom(was)))
+	s.eventually(10*time.Second, "a connection's status", func() bool { return s.connection(c.Name) == string(metric.Pending) })
 }
 
 // TestStaleSamplesAreShownWithoutARound: when nothing is filed any more, the statuses say so in time. Without the sweep they
