@@ -14,8 +14,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
@@ -183,3 +185,13 @@ func (n *Node) configure() error {
 
 // path is a file of the cluster's folder.
 func (n *Node) path(name string) string { return filepath.Join(n.Cluster.Dir(), name) }
+
+// Keep waits until somebody interrupts this process, and says how to look around meanwhile.
+func (n *Node) Keep(ctx context.Context, log io.Writer) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	fmt.Fprintf(log, "The node keeps running; its files are in %s. Interrupt (Ctrl+C) to end it. To look around, as root:\n"+
+		"  pgrep -f 'containerd --config=%[1]s'   # a process of the node, PID below\n"+
+		"  nsenter -t PID -n -m -p env KUBECONFIG=%s PATH=%s:$PATH bash\n", n.Cluster.Dir(), n.Cluster.AdminKubeconfig(), n.binaries.Dir())
+	<-ctx.Done()
+}
