@@ -82,11 +82,11 @@ func ensure(ctx context.Context, log io.Writer, choose func(sources, string) []t
 	if err != nil {
 		return Binaries{}, err
 	}
-	cache, err := CacheDir()
+	cache, err := os.UserCacheDir()
 	if err != nil {
-		return Binaries{}, err
+		return Binaries{}, fmt.Errorf("find a folder for the binaries: %w", err)
 	}
-	b, targets := Binaries{dir: filepath.Join(cache, key)}, choose(src, kubernetes)
+	b, targets := Binaries{dir: filepath.Join(cache, "sysdig-metrics-operator", "testbed", key)}, choose(src, kubernetes)
 	if b.complete(targets) {
 		return b, nil
 	}
@@ -94,15 +94,6 @@ func ensure(ctx context.Context, log io.Writer, choose func(sources, string) []t
 		return Binaries{}, err
 	}
 	return b, nil
-}
-
-// CacheDir returns the folder that holds what tests build once and keep: on Linux ~/.cache/sysdig-metrics-operator/testbed.
-func CacheDir() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find a folder for what the tests build: %w", err)
-	}
-	return filepath.Join(cache, "sysdig-metrics-operator", "testbed"), nil
 }
 
 // missing returns the targets that have no executable yet.

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 )
 
 const (
@@ -23,29 +21,22 @@ const (
 
 // Builder builds images with buildah, without a network and without a registry.
 type Builder struct {
-	root  string // folder of the module
-	dir   string // of everything that is built
-	cache string // of the compiler, kept
-	// shared are folders of the machine that every build sees.
+	root string // folder of the module
+	dir  string // of everything that is built
+	// shared are the machine's Go tool, modules and build cache, as arguments of a build.
 	shared []string
 }
 
 // NewBuilder returns a builder with the images that the operator's Dockerfile begins with. root is the folder of the module.
 func NewBuilder(ctx context.Context, root string) (*Builder, error) {
-	kept, err := cluster.CacheDir()
-	if err != nil {
-		return nil, err
+	b := &Builder{root: root, dir: filepath.Join(os.Getenv(insideVariable), "images")}
+	for name, place := range map[string]string{"GOROOT": "/usr/local/go:ro", "GOMODCACHE": "/go/pkg/mod:ro", "GOCACHE": "/gocache"} {
+		folder, err := command(ctx, "go", "env", name)
+		if err != nil {
+			return nil, err
+		}
+		b.shared = append(b.shared, "--volume="+strings.TrimSpace(folder)+":"+place)
 	}
-	b := &Builder{root: root, dir: filepath.Join(os.Getenv(insideVariable), "images"), cache: filepath.Join(kept, "buildah")}
-	if err := os.MkdirAll(b.cache, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of the images: %w", err)
-	}
-	places, err := command(ctx, "go", "env", "GOROOT", "GOMODCACHE")
-	if err != nil {
-		return nil, err
-	}
-	goRoot, modules, _ := strings.Cut(strings.TrimSpace(places), "\n")
-	b.shared = []string{"--volume=" + goRoot + ":/usr/local/go:ro", "--volume=" + modules + ":/go/pkg/mod:ro"}
 	return b, b.buildBases(ctx)
 }
 
@@ -86,7 +77,7 @@ func (b *Builder) Programs(ctx context.Context, flask string) (archives []string
 		return nil, err
 	}
 	for _, pkg := range []string{"test/node/traffic", "cmd/sysdig-standin"} {
-		// The flags of the operator's image: most of what is compiled is the same.
+		// With the flags of the operator's Dockerfile most of what is compiled is the same.
 		_, err := command(ctx, "env", "CGO_ENABLED=0", "go", "build", "-C", b.root, "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(folder, filepath.Base(pkg)), "./"+pkg)
 		if err != nil {
 			return nil, err
@@ -144,11 +135,11 @@ func (b *Builder) run(ctx context.Context, args ...string) error {
 	return b.buildah(ctx, append([]string{"build", "--isolation=chroot", "--pull-never", "--quiet"}, args...)...)
 }
 
-// buildah keeps nothing but the caches that a Dockerfile mounts, which it makes below TMPDIR.
+// buildah runs buildah, which leaves nothing outside the folder.
 func (b *Builder) buildah(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	global := []string{"TMPDIR=" + b.cache, "buildah", "--root=" + filepath.Join(b.dir, "storage"), "--runroot=/run/buildah", "--storage-driver=overlay"}
+	global := []string{"TMPDIR=" + b.dir, "buildah", "--root=" + filepath.Join(b.dir, "storage"), "--runroot=/run/buildah", "--storage-driver=overlay"}
 	_, err := command(ctx, "env", append(global, args...)...)
 	return err
 }
