@@ -40,7 +40,7 @@ type sent struct {
 // generator sends requests at a rate that PUT /rate?rps= sets.
 type generator struct {
 	url     string
-	limiter *rate.Limiter
+	limiter atomic.Pointer[rate.Limiter] // nil while nothing is sent
 
 	answered, failed atomic.Int64
 	last             atomic.Value // of string
@@ -57,7 +57,7 @@ func load(ctx context.Context, args []string) error {
 	if *url == "" {
 		return errors.New("--url is required")
 	}
-	g := &generator{url: *url, limiter: rate.NewLimiter(0, 0)}
+	g := &generator{url: *url}
 	var group sync.WaitGroup
 	defer group.Wait()
 	for range workers {
@@ -75,8 +75,10 @@ func (g *generator) setRate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("rps: a number from 0 to %d", maxRate), http.StatusBadRequest)
 		return
 	}
-	g.limiter.SetBurst(workers)
-	g.limiter.SetLimit(rate.Limit(rps))
+	g.limiter.Store(nil)
+	if rps > 0 {
+		g.limiter.Store(rate.NewLimiter(rate.Limit(rps), workers))
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -106,11 +108,11 @@ func (g *generator) work(ctx context.Context) {
 	}
 }
 
-// admit waits until a request may be sent; false when the context has ended. A rate of 0 is asked again and again, so that a
-// change is seen soon.
+// admit waits until a request may be sent; false when the context has ended. It looks again and again, so that a change of the
+// rate is seen soon.
 func (g *generator) admit(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		if g.limiter.Allow() {
+		if limiter := g.limiter.Load(); limiter != nil && limiter.Allow() {
 			return true
 		}
 		select {
