@@ -48,15 +48,13 @@ type Options struct {
 type Node struct {
 	Cluster *cluster.Cluster
 
-	log        io.Writer
-	dir        string
 	cgroup     string
 	binaries   cluster.Binaries
 	containerd string // its socket
 }
 
-// Start starts the control plane and the node, and returns when the node is Ready. It works only inside the namespaces of [Run].
-// ctx limits the start only. When it fails nothing is left.
+// Start starts the control plane and the node, and returns when the node is Ready. It works only inside the namespaces of [Run],
+// and once. ctx limits the start only. When it fails nothing is left.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	dir := os.Getenv(insideVariable)
 	if dir == "" {
@@ -74,7 +72,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Cluster: control, log: o.Log, dir: dir, cgroup: filepath.Base(dir), binaries: binaries, containerd: "/run/containerd/containerd.sock"}
+	n := &Node{Cluster: control, cgroup: filepath.Base(dir), binaries: binaries, containerd: "/run/containerd/containerd.sock"}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the node: %w", err), n.Stop(context.WithoutCancel(ctx)))
 	}

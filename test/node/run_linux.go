@@ -23,6 +23,8 @@ const (
 	probeTimeout = 30 * time.Second
 	// prepareTimeout is how long building what nodes are made of may take: it takes 15 to 30 minutes the first time.
 	prepareTimeout = 60 * time.Minute
+	// abandonedAfter is how old a folder has to be whose lock nobody holds: a new one is locked within moments.
+	abandonedAfter = time.Minute
 	// unfit is the exit code of a process whose namespaces could not be furnished.
 	unfit = 3
 )
@@ -168,6 +170,9 @@ func hold(dir string) (*os.File, error) {
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
 	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < abandonedAfter {
+			continue
+		}
 		if lock, err := hold(dir); err == nil {
 			_ = removeAll(dir)
 			_ = lock.Close()
