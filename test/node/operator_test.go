@@ -103,7 +103,7 @@ func (w *world) checkLog() error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(log, "sysdig-metrics") {
+	if !strings.Contains(log, "Sysdig") {
 		return fmt.Errorf("the operator has logged nothing of itself: %q", log)
 	}
 	if strings.Contains(log, w.token) {
