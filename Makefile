@@ -31,17 +31,23 @@ demo-stop: ## End what make demo KEEP=1 left running.
 .PHONY: test
 test: verify unit ## Run every check and every test.
 	$(MAKE) --no-print-directory e2e
+	$(MAKE) --no-print-directory e2e-node
 	$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
 	@echo 'running the tests (the first build with the race detector takes some minutes)'
-	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$')
+	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$' -e '/test/node$$')
 
 .PHONY: e2e
 e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on real control planes.
 	$(GO) test -race -count=1 -timeout=30m ./test/e2e
 	$(GO) test -race -count=1 -timeout=15m ./test/drill
+
+.PHONY: e2e-node
+e2e-node: ## Play the story with everything in pods on a real node, from the image. Needs root on Linux. KEEP=1 leaves it running.
+	@./hack/node-packages.sh
+	KEEP=$(KEEP) $(GO) test -count=1 -v -timeout=$(if $(KEEP),0,45m) ./test/node
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.

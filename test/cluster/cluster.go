@@ -41,7 +41,7 @@ type Cluster struct {
 
 // Start builds what is missing (see [EnsureBinaries]), starts a control plane and returns when it works: the API
 // server, the controllers and the scheduler are healthy, the default service account exists and, unless
-// Options.NoNodes is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
+// Options.NoNodes or Options.Address is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
 // component ends early or is not ready in time, the error names it and quotes the end of its log, and nothing is left.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	started := time.Now()
@@ -80,7 +80,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if err := c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz"); err != nil {
 		return err
 	}
-	for _, component := range []Component{ControllerManager, Scheduler, Kwok} {
+	for _, component := range c.layout.clients() {
 		if err := c.run(component); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (c *Cluster) prepare() (err error) {
 	if l.ports, err = freePorts(); err != nil {
 		return err
 	}
-	if l.pki, err = newPKI(filepath.Join(l.opts.Dir, "pki"), time.Now()); err != nil {
+	if l.pki, err = newPKI(filepath.Join(l.opts.Dir, "pki"), time.Now(), l.addresses()...); err != nil {
 		return err
 	}
 	if err := l.writeKubeconfigs(); err != nil {

@@ -88,7 +88,7 @@ func (c *Cluster) waitFor(ctx context.Context, what string, component Component,
 
 // waitUsable creates the node and waits until pods can be created in the default namespace and run.
 func (c *Cluster) waitUsable(ctx context.Context) error {
-	if !c.layout.opts.NoNodes {
+	if !c.layout.opts.NoNodes && !c.layout.opts.Address.IsValid() {
 		if _, err := c.client.CoreV1().Nodes().Create(ctx, newNode(), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create the node: %w", err)
 		}

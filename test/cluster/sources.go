@@ -17,10 +17,11 @@ import (
 
 const projectModule = "github.com/sysdig-metrics/sysdig-metrics-operator"
 
-// sources locates the two modules that pin what the control plane is built from.
+// sources locates the modules that pin what the control plane and nodes are built from.
 type sources struct {
 	kubernetes string // folder of the module for etcd and Kubernetes
 	kwok       string // folder of the module for kwok
+	containerd string // folder of the module for containerd
 }
 
 // target is one executable to build.
@@ -43,7 +44,9 @@ func findSources() (sources, error) {
 	for _, start := range starts {
 		if root, ok := moduleRoot(start); ok {
 			binaries := filepath.Join(root, "test", "cluster", "binaries")
-			return sources{kubernetes: filepath.Join(binaries, "kubernetes"), kwok: filepath.Join(binaries, "kwok")}, nil
+			return sources{
+				kubernetes: filepath.Join(binaries, "kubernetes"), kwok: filepath.Join(binaries, "kwok"), containerd: filepath.Join(binaries, "containerd"),
+			}, nil
 		}
 	}
 	return sources{}, fmt.Errorf("no clone of %s around %s: run this inside the repository", projectModule, strings.Join(starts, " or "))
@@ -73,21 +76,34 @@ func declares(gomod []byte, module string) bool {
 	return false
 }
 
-// targets lists the executables in build order, the one that takes longest to compile first.
-func (s sources) targets(ctx context.Context) ([]target, error) {
+// kubernetesFlags are the linker flags of the pinned Kubernetes version.
+func (s sources) kubernetesFlags(ctx context.Context) (string, error) {
 	version, err := goCommand(ctx, s.kubernetes, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	if err != nil {
-		return nil, fmt.Errorf("find the pinned Kubernetes version: %w", err)
+		return "", fmt.Errorf("find the pinned Kubernetes version: %w", err)
 	}
-	kubernetes, err := versionFlags(strings.TrimSpace(version))
-	if err != nil {
-		return nil, err
-	}
+	return versionFlags(strings.TrimSpace(version))
+}
+
+// controlPlane lists the executables of the control plane in build order, the one that takes longest to compile first.
+func (s sources) controlPlane(kubernetes string) []target {
 	targets := []target{{Etcd, s.kubernetes, "go.etcd.io/etcd/server/v3", kubernetes}}
 	for _, c := range []Component{APIServer, ControllerManager, Scheduler, Kubectl} {
 		targets = append(targets, target{c, s.kubernetes, "k8s.io/kubernetes/cmd/" + string(c), kubernetes})
 	}
-	return append(targets, target{Kwok, s.kwok, "sigs.k8s.io/kwok/cmd/kwok", "-s -w"}), nil
+	return append(targets, target{Kwok, s.kwok, "sigs.k8s.io/kwok/cmd/kwok", "-s -w"})
+}
+
+// node lists the executables of a node in build order.
+func (s sources) node(kubernetes string) []target {
+	var targets []target
+	for _, c := range []Component{Kubelet, KubeProxy} {
+		targets = append(targets, target{c, s.kubernetes, "k8s.io/kubernetes/cmd/" + string(c), kubernetes})
+	}
+	for _, c := range []Component{Containerd, ContainerdShim, Ctr} {
+		targets = append(targets, target{c, s.containerd, "github.com/containerd/containerd/v2/cmd/" + string(c), "-s -w"})
+	}
+	return targets
 }
 
 // versionFlags are the linker flags that make the programs report the version. Without them they report v0.0.0, which
@@ -109,7 +125,7 @@ func (s sources) cacheKey(targets []target) (string, error) {
 	for _, t := range targets {
 		fmt.Fprintln(h, t.component, t.pkg, t.ldflags)
 	}
-	for _, dir := range []string{s.kubernetes, s.kwok} {
+	for _, dir := range []string{s.kubernetes, s.kwok, s.containerd} {
 		for _, name := range []string{"go.mod", "go.sum"} {
 			if err := hashFile(h, filepath.Join(dir, name)); err != nil {
 				return "", fmt.Errorf("compute the key of the binaries' folder: %w", err)

@@ -15,8 +15,8 @@ import (
 func fakeSources(t *testing.T, contents string) sources {
 	t.Helper()
 	root := t.TempDir()
-	src := sources{kubernetes: filepath.Join(root, "kubernetes"), kwok: filepath.Join(root, "kwok")}
-	for _, dir := range []string{src.kubernetes, src.kwok} {
+	src := sources{kubernetes: filepath.Join(root, "kubernetes"), kwok: filepath.Join(root, "kwok"), containerd: filepath.Join(root, "containerd")}
+	for _, dir := range []string{src.kubernetes, src.kwok, src.containerd} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestCacheKey(t *testing.T) {
 	if got := key(fakeSources(t, "one"), []target{{Etcd, "folder", "example.com/etcd", "-w"}}); got == base {
 		t.Error("other linker flags have the same key")
 	}
-	empty := sources{kubernetes: t.TempDir(), kwok: t.TempDir()}
+	empty := sources{kubernetes: t.TempDir(), kwok: t.TempDir(), containerd: t.TempDir()}
 	if _, err := empty.cacheKey(targets); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without module files the error is %v", err)
 	}
