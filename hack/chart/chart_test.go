@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,23 @@ func own(t *testing.T, base string, components ...string) string {
 	return dir
 }
 
+// ownOfThePage is the kustomization of docs/install.md, with this checkout in the place of a tag.
+func ownOfThePage(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []string
+	for _, found := range regexp.MustCompile(`(?m)^- https://\S+//config/(\S+)\?ref=`).FindAllStringSubmatch(string(page), -1) {
+		parts = append(parts, found[1])
+	}
+	if len(parts) != 3 {
+		t.Fatalf("the kustomization of the page has the parts %q", parts)
+	}
+	return own(t, parts[0], parts[1:]...)
+}
+
 // There is no second truth: what the chart makes is what kustomize makes.
 func TestTheChartMakesWhatTheManifestsSay(t *testing.T) {
 	t.Chdir("../..")
@@ -119,6 +137,7 @@ func TestTheChartMakesWhatTheManifestsSay(t *testing.T) {
 		{own(t, "overlays/production", "components/cert-manager"), []string{production, issued}},
 		{own(t, "overlays/custom-only", "components/cert-manager"), []string{custom, issued}},
 		{own(t, "overlays/external-only", "components/cert-manager"), []string{external, issued}},
+		{ownOfThePage(t), []string{production, issued, custom}},
 	} {
 		t.Run(row.folder+" "+strings.Join(row.args, " "), func(t *testing.T) {
 			wantEqual(t, rendered(t, namespace, append(row.args, "--set=crds.keep=false")...), built(t, row.folder))

@@ -193,7 +193,9 @@ func (i *issued) deliver(from *authority) *x509.Certificate {
 	}
 	write := i.stage.Client.Update
 	if i.swaps == 0 {
-		write = func(ctx context.Context, o client.Object, _ ...client.UpdateOption) error { return i.stage.Client.Create(ctx, o) }
+		write = func(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
+			return i.stage.Client.Create(ctx, o)
+		}
 	}
 	if err := write(i.t.Context(), secret); err != nil {
 		i.t.Fatal(err)

@@ -168,9 +168,17 @@ func TestALifeWithHelm(t *testing.T) {
 		}
 		h.kubectl("label", "namespace", stage.Namespace, "pod-security.kubernetes.io/enforce=restricted")
 	})
+	t.Run("it lets go of an API that another adapter has taken", func(t *testing.T) {
+		h.kubectl("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", file)
+		h.kubectl("annotate", external, "helm.sh/resource-policy=keep")
+		h.run("upgrade", release, chart, "--reuse-values", "--set=serve.external=false")
+		h.want("monitoring/other-adapter", "get", external, backend)
+	})
 	t.Run("an uninstallation leaves no API and no right behind, but the kinds", func(t *testing.T) {
 		h.run("uninstall", release)
-		h.want("", "get", "apiservices", "-l=app.kubernetes.io/part-of=sysdig-metrics", "-o=name")
+		h.want("apiservice.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io",
+			"get", "apiservices", "-l=app.kubernetes.io/part-of=sysdig-metrics", "-o=name") // the other adapter's, with our label
+		h.kubectl("delete", external)
 		h.want("", "get", "clusterroles,clusterrolebindings,priorityclasses,deployments,networkpolicies", "-A", "-l=app.kubernetes.io/managed-by=Helm", "-o=name")
 		h.kubectl("get", "smb", "-A")
 	})
