@@ -36,11 +36,8 @@ type APIServiceReconciler struct {
 	Secret types.NamespacedName
 }
 
-// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,resourceNames=v1beta1.custom.metrics.k8s.io;v1beta2.custom.metrics.k8s.io;v1beta1.external.metrics.k8s.io,verbs=patch
-// For the rotator of the serving certificate:
-// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=create
-// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,resourceNames=sysdig-metrics-serving-cert,verbs=update
+// What only who issues certificates may write is in config/rbac/certificate_roles.yaml, apart, since cert-manager takes its place.
+// +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=list;watch
 
 // SetupWithManager watches the APIServices and the Secret on every replica: a patch that changes nothing is not sent.
 func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
