@@ -47,6 +47,12 @@ e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on
 	$(GO) test -race -count=1 -timeout=30m ./test/e2e
 	$(GO) test -race -count=1 -timeout=15m ./test/drill
 
+.PHONY: e2e-oldest
+e2e-oldest: ## Apply the manifests to the oldest Kubernetes that is supported, and play some of the stories there.
+	@$(GO) run ./test/cluster/build --oldest
+	$(GO) test -race -count=1 -timeout=15m ./test/manifests -oldest
+	$(GO) test -race -count=1 -timeout=15m ./test/e2e -oldest -run 'TestStory|TestDiscovery|TestDelete|TestExternal|TestPods'
+
 .PHONY: e2e-node
 e2e-node: ## Play the story with everything in pods on a real node, from the image. Needs root on Linux. KEEP=1 leaves it running.
 	@./hack/node-packages.sh

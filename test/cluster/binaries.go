@@ -56,17 +56,23 @@ func (b Binaries) Stages() string { return filepath.Join(b.dir, stagesFile) }
 // takes 10 to 15 minutes on two cores; log receives the progress, and may be nil. Processes that call this at the same time
 // take turns. It needs the go command and must run inside a clone of the repository.
 func EnsureBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
-	return ensure(ctx, log, sources.controlPlane)
+	return ensure(ctx, log, sources.forControlPlane)
 }
 
 // EnsureNodeBinaries is [EnsureBinaries] for the programs of a node that runs pods. It takes 5 to 10 minutes more the first
 // time. Binaries.Path finds these and those of the control plane.
 func EnsureNodeBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
-	return ensure(ctx, log, sources.node)
+	return ensure(ctx, log, sources.forNode)
 }
 
-// ensure builds what is missing of the targets that choose picks.
-func ensure(ctx context.Context, log io.Writer, choose func(sources, string) []target) (Binaries, error) {
+// EnsureOldestBinaries is [EnsureBinaries] for the API server and the controller manager of the oldest Kubernetes that the
+// operator is tested on. It takes about 10 minutes the first time.
+func EnsureOldestBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
+	return ensure(ctx, log, sources.forOldest)
+}
+
+// ensure builds what is missing of a selection.
+func ensure(ctx context.Context, log io.Writer, choose func(sources, context.Context) (selection, error)) (Binaries, error) {
 	if log == nil {
 		log = io.Discard
 	}
@@ -74,11 +80,11 @@ func ensure(ctx context.Context, log io.Writer, choose func(sources, string) []t
 	if err != nil {
 		return Binaries{}, err
 	}
-	kubernetes, err := src.kubernetesFlags(ctx)
+	chosen, err := choose(src, ctx)
 	if err != nil {
 		return Binaries{}, err
 	}
-	key, err := src.cacheKey(append(src.controlPlane(kubernetes), src.node(kubernetes)...))
+	key, err := cacheKey(chosen.folder)
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -86,11 +92,11 @@ func ensure(ctx context.Context, log io.Writer, choose func(sources, string) []t
 	if err != nil {
 		return Binaries{}, fmt.Errorf("find a folder for the binaries: %w", err)
 	}
-	b, targets := Binaries{dir: filepath.Join(cache, "sysdig-metrics-operator", "testbed", key)}, choose(src, kubernetes)
-	if b.complete(targets) {
+	b := Binaries{dir: filepath.Join(cache, "sysdig-metrics-operator", "testbed", key)}
+	if b.complete(chosen.wanted) {
 		return b, nil
 	}
-	if err := b.fill(ctx, log, src, targets); err != nil {
+	if err := b.fill(ctx, log, src, chosen.wanted); err != nil {
 		return Binaries{}, err
 	}
 	return b, nil

@@ -49,11 +49,17 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	var oldest Binaries
+	if opts.Oldest {
+		if oldest, err = EnsureOldestBinaries(ctx, opts.Log); err != nil {
+			return nil, err
+		}
+	}
 	opts, temporary, err := opts.complete()
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{layout: layout{opts: opts, binaries: binaries}, temporary: temporary, launcher: newLauncher()}
+	c := &Cluster{layout: layout{opts: opts, binaries: binaries, oldest: oldest}, temporary: temporary, launcher: newLauncher()}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop(context.WithoutCancel(ctx)))
 	}
@@ -120,7 +126,7 @@ func (c *Cluster) prepare() (err error) {
 
 // run starts a component of the control plane.
 func (c *Cluster) run(component Component) error {
-	_, err := c.launch(component, c.layout.binaries.Path(component), c.layout.args(component))
+	_, err := c.launch(component, c.layout.executable(component), c.layout.args(component))
 	return err
 }
 

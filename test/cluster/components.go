@@ -43,6 +43,15 @@ type layout struct {
 	pki      *pki
 	ports    ports
 	binaries Binaries
+	oldest   Binaries // set when Options.Oldest is
+}
+
+// executable is the path of a component's program.
+func (l layout) executable(c Component) string {
+	if l.opts.Oldest && (c == APIServer || c == ControllerManager) {
+		return l.oldest.Path(c)
+	}
+	return l.binaries.Path(c)
 }
 
 // url is the address of a server of this cluster.
