@@ -394,12 +394,15 @@ func (a *assembly) addCertificates(ctx context.Context) error {
 		return err
 	}
 	host := a.service().Name + "." + a.service().Namespace + ".svc"
+	services := &controllers.APIServiceReconciler{Client: a.manager.GetClient(), Clock: a.clock, Service: a.service(), Secret: secret}
 	return errors.Join(
 		rotator.AddRotator(a.manager, &rotator.CertRotator{
 			SecretKey: secret, CertDir: a.options.CertDir, CAName: "sysdig-metrics", CAOrganization: "sysdig-metrics",
 			DNSName: host, ExtraDNSNames: []string{host + ".cluster.local"}, IsReady: make(chan struct{}),
 		}),
-		(&serving.SecretFiles{Client: a.manager.GetClient(), Secret: secret, Dir: a.options.CertDir}).SetupWithManager(a.manager),
-		(&controllers.APIServiceReconciler{Client: a.manager.GetClient(), Service: a.service(), Secret: secret}).SetupWithManager(a.manager),
+		(&serving.SecretFiles{
+			Client: a.manager.GetClient(), Clock: a.clock, Secret: secret, Dir: a.options.CertDir, Trust: services,
+		}).SetupWithManager(a.manager),
+		services.SetupWithManager(a.manager),
 	)
 }
