@@ -30,6 +30,7 @@ func (s *Stage) Metrics(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer scraping.Close()
 	return scraping.Read(ctx, s.MetricsURL())
 }
 
@@ -78,6 +79,9 @@ func (s *Stage) admitScraper(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Close lets go of its connections.
+func (s *Scraper) Close() { s.client.CloseIdleConnections() }
 
 // Read returns what is at a URL.
 func (s *Scraper) Read(ctx context.Context, url string) (body string, err error) {
