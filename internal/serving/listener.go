@@ -15,7 +15,7 @@ import (
 // two for each kube-apiserver, by HTTP/2.
 const (
 	maxConnections     = 512
-	maxConnectionsFrom = 32
+	maxConnectionsFrom = 64
 )
 
 // limitedListener closes connections beyond a bound at once. It does not let them wait, since those that wait would keep the

@@ -159,6 +159,7 @@ func (s *server) certify(t *testing.T) (dir string) {
 	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{frontProxy}, MinVersion: tls.VersionTLS13},
 		MaxIdleConnsPerHost: 64,
+		ForceAttemptHTTP2:   true, // as the aggregation layer does
 	}}
 	return dir
 }
