@@ -74,6 +74,18 @@ bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real cont
 drill: binaries ## Play outages to 200 Deployments with HPAs on a real control plane (40 minutes).
 	$(GO) run ./test/drill
 
+.PHONY: chaos
+chaos: binaries ## Update, crash and starve two replicas under constant reads (50 minutes).
+	$(GO) run ./test/chaos
+
+.PHONY: rotations
+rotations: binaries ## Replace 100 certificates and 100 tokens under constant reads (15 minutes).
+	$(GO) run ./test/chaos --play=rotations --deployments=8
+
+.PHONY: soak
+soak: binaries ## Leave two replicas with 1,000 bindings alone for half an hour, and see that nothing grows.
+	$(GO) run ./test/chaos --play=soak
+
 .PHONY: binaries
 binaries: ## Build the control plane of the tests, once per version, into the user's cache folder.
 	@$(GO) run ./test/cluster/build

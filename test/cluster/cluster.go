@@ -130,6 +130,33 @@ func (c *Cluster) run(component Component) error {
 	return err
 }
 
+// RestartAPIServer ends the API server as an upgrade does, and starts it again after a pause. It returns when it is ready.
+func (c *Cluster) RestartAPIServer(ctx context.Context, pause time.Duration) error {
+	c.mu.Lock()
+	var running *process
+	for _, p := range c.processes {
+		if p.component == APIServer && !p.ended() {
+			running = p
+		}
+	}
+	c.mu.Unlock()
+	if running == nil {
+		return fmt.Errorf("%s does not run", APIServer)
+	}
+	if err := running.stop(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+	}
+	if err := c.run(APIServer); err != nil {
+		return err
+	}
+	return c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz")
+}
+
 // launch starts a process and notes its id in the folder. Its environment holds no settings of the user.
 func (c *Cluster) launch(name Component, path string, args []string) (*process, error) {
 	l := c.layout
