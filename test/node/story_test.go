@@ -30,8 +30,8 @@ const (
 	// steady, busy and the replicas that busy needs at 100 requests per second and pod are the README's.
 	steady, busy = 20, 800
 	lowest       = 2
-	// window is that of the sample bindings; interval and lag, how long a point takes, come on top.
-	window, delay = time.Minute, 20 * time.Second
+	// window is that of the sample bindings.
+	window = time.Minute
 	// tolerance is how far a value may be from what was counted in a minute of its own: points are of 10 seconds.
 	tolerance = 0.1
 	// lost is which part of the requests may fail while pods come and go.
@@ -50,17 +50,17 @@ func TestStory(t *testing.T) {
 
 	watch := w.watchReplicas()
 	w.phase("steady load", func() error {
-		return errors.Join(w.setRate(steady), w.eventually(2*time.Minute, func(ctx context.Context) error { return w.checkValues(ctx, steady) }))
+		return w.loaded(steady, 3*time.Minute, func(ctx context.Context) error { return w.checkValues(ctx, steady) })
 	})
 	w.phase("README: look at the binding", w.lookAtBinding)
 	w.phase("load until the replicas settle", func() error {
 		watch.rising(true)
-		return errors.Join(w.setRate(busy), w.eventually(5*time.Minute, watch.settled(busy/100-1, busy/100+1, 30*time.Second)))
+		return w.loaded(busy, 5*time.Minute, watch.settled(busy/100-1, busy/100+1, 30*time.Second))
 	})
 	w.phase("compare values with the requests that were answered", w.checkCounted)
 	watch.rising(false)
 	w.phase("idle until the replicas are back", func() error {
-		return errors.Join(w.setRate(0), w.eventually(4*time.Minute, watch.settled(lowest, lowest, 10*time.Second)))
+		return w.loaded(0, 4*time.Minute, watch.settled(lowest, lowest, 10*time.Second))
 	})
 	if fall := watch.end(); fall != nil {
 		t.Error(fall)

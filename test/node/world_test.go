@@ -288,13 +288,23 @@ func (w *world) available() error {
 	return nil
 }
 
-// setRate sets how many requests per second are sent to flask.
+// setRate sets how many requests per second are sent to flask. kube-proxy may take a second to know a new Service.
 func (w *world) setRate(rps int) error {
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPut, "http://"+load+"/rate?rps="+strconv.Itoa(rps), nil)
-	if err != nil {
-		return err
+	return w.eventually(10*time.Second, func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+load+"/rate?rps="+strconv.Itoa(rps), nil)
+		if err != nil {
+			return err
+		}
+		return call(request, nil)
+	})
+}
+
+// loaded sets the rate and waits for what follows.
+func (w *world) loaded(rps int, deadline time.Duration, follows func(context.Context) error) error {
+	if err := w.setRate(rps); err != nil {
+		return fmt.Errorf("set the rate: %w", err)
 	}
-	return call(request, nil)
+	return w.eventually(deadline, follows)
 }
 
 // sent is what the load generator has sent.
@@ -336,7 +346,7 @@ func (w *world) diagnose() {
 	defer cancel()
 	for _, args := range [][]string{
 		{"get", "nodes,pods,services,hpa,deployments", "--all-namespaces", "-o", "wide"},
-		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
+		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp", "--field-selector=type!=Normal"},
 		{"describe", "sysdigconnections,sysdigmetricbindings,apiservices", "--all-namespaces"},
 		{"logs", "--namespace=" + stage.Namespace, "deployment/" + operatorName, "--tail=60"},
 		{"logs", "--namespace=sysdig", "deployment/standin", "--tail=20"},
