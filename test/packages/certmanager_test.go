@@ -76,35 +76,45 @@ func TestTheOperatorServesWithCertificatesOfCertManager(t *testing.T) {
 	}
 	failed := i.read()
 
-	t.Run("a new certificate is served without a restart", func(t *testing.T) { i.serves(first, i.deliver(first)) })
-	t.Run("an authority that is renewed with its key fails no read", func(t *testing.T) {
+	i.run("a new certificate is served without a restart", func() { i.serves(first, i.deliver(first)) })
+	i.run("an authority that is renewed with its key fails no read", func() {
 		first.renew()
 		i.inject(first.bundle())
 		// For as long as the kubelet may take.
 		if err := stage.Sleep(t.Context(), 3*time.Second); err != nil {
-			t.Fatal(err)
+			i.t.Fatal(err)
 		}
 		i.serves(first, i.deliver(first))
 	})
 	if n := failed(); n > 0 {
 		t.Errorf("%d reads failed", n)
 	}
-	t.Run("the operator has written nothing", func(t *testing.T) { i.untouched(first) })
-	t.Run("the operator may write nothing", func(t *testing.T) { i.mayNotWrite() })
+	i.run("the operator has written nothing", func() { i.untouched(first) })
+	i.run("the operator may write nothing", i.mayNotWrite)
 	// Why rotationPolicy is Never: with another key the old certificate is worth nothing from the moment that the caBundle changes.
-	t.Run("an authority with another key would fail reads", func(t *testing.T) {
+	i.run("an authority with another key would fail reads", func() {
 		failed := i.read()
-		i.inject(newAuthority(t).bundle())
+		i.inject(newAuthority(i.t).bundle())
 		if err := stage.Sleep(t.Context(), 3*time.Second); err != nil {
-			t.Fatal(err)
+			i.t.Fatal(err)
 		}
 		if failed() == 0 {
-			t.Error("no read failed")
+			i.t.Error("no read failed")
 		}
 	})
 	if err := i.stage.OperatorFailure(); err != nil {
 		t.Error(err)
 	}
+}
+
+// run is a part of the test by itself.
+func (i *issued) run(name string, part func()) {
+	all := i.t
+	defer func() { i.t = all }()
+	all.Run(name, func(t *testing.T) {
+		i.t = t
+		part()
+	})
 }
 
 // start sets the stage and finds out from the manifests which names the certificate has and where it is mounted.
@@ -217,11 +227,18 @@ func (i *issued) deliver(from *authority) *x509.Certificate {
 	if err := os.Symlink(version, link+"_tmp"); err != nil {
 		i.t.Fatal(err)
 	}
+	old, _ := os.Readlink(link) // none at first
 	if err := os.Rename(link+"_tmp", link); err != nil {
 		i.t.Fatal(err)
 	}
 	for folder := range maps.Keys(folders) {
 		if err := os.Symlink(filepath.Join("..data", folder), filepath.Join(i.mount, folder)); err != nil && !os.IsExist(err) {
+			i.t.Fatal(err)
+		}
+	}
+	// The kubelet removes what nobody sees any more. That is what a watch of the files notices.
+	if old != "" {
+		if err := os.RemoveAll(filepath.Join(i.mount, old)); err != nil {
 			i.t.Fatal(err)
 		}
 	}
@@ -259,6 +276,8 @@ func (i *issued) serves(from *authority, want *x509.Certificate) {
 	roots.AddCert(from.root)
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: i.names[0], MinVersion: tls.VersionTLS13}}
 	err := stage.Wait(i.t.Context(), 90*time.Second, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
 		connection, err := dialer.DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(i.stage.Port()))
 		if err != nil {
 			return err
@@ -278,12 +297,13 @@ func (i *issued) serves(from *authority, want *x509.Certificate) {
 // read asks all the time what the API has, through the API server. What it returns ends that and tells how often it failed.
 func (i *issued) read() (failed func() int64) {
 	i.t.Helper()
+	t := i.t
 	clients, err := kubernetes.NewForConfig(i.stage.Cluster.AdminConfig())
 	if err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var failures, reads atomic.Int64
-	ctx, stop := context.WithCancel(i.t.Context())
+	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -295,7 +315,7 @@ func (i *issued) read() (failed func() int64) {
 			reads.Add(1)
 			if err != nil {
 				failures.Add(1)
-				i.t.Logf("a read failed: %v", err)
+				t.Logf("a read failed: %v", err)
 			}
 		}
 	}()
@@ -303,7 +323,7 @@ func (i *issued) read() (failed func() int64) {
 		stop()
 		<-ended
 		if reads.Load() < 20 {
-			i.t.Errorf("only %d reads", reads.Load())
+			t.Errorf("only %d reads", reads.Load())
 		}
 		return failures.Load()
 	}

@@ -48,6 +48,16 @@ func startHelm(t *testing.T) *helm {
 	return &helm{t: t, cluster: c, program: strings.TrimSpace(string(program))}
 }
 
+// part is a part of the test by itself.
+func (h *helm) part(name string, do func()) {
+	all := h.t
+	defer func() { h.t = all }()
+	all.Run(name, func(t *testing.T) {
+		h.t = t
+		do()
+	})
+}
+
 // try runs helm in the operator's namespace. The error holds what it says.
 func (h *helm) try(args ...string) error {
 	h.t.Helper()
@@ -137,22 +147,22 @@ func TestALifeWithHelm(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	t.Run("Helm refuses to take another adapter's API, and installs nothing", func(t *testing.T) {
+	h.part("Helm refuses to take another adapter's API, and installs nothing", func() {
 		h.kubectl("apply", "-f", file)
 		err := h.try("install", release, chart, "--create-namespace")
 		if err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") || !strings.Contains(err.Error(), "v1beta1.external.metrics.k8s.io") {
-			t.Errorf("the error is %v", err)
+			h.t.Errorf("the error is %v", err)
 		}
 		h.want("monitoring/other-adapter", "get", external, backend)
 		h.want("", "get", "deployments,clusterroles,crds", "--ignore-not-found", "-n", stage.Namespace, "-o=name", "-l=app.kubernetes.io/managed-by=Helm")
 	})
-	t.Run("it installs what the other adapter does not serve", func(t *testing.T) {
-		h.run("upgrade", "--install", release, older(t), "--create-namespace", "--set=serve.external=false")
+	h.part("it installs what the other adapter does not serve", func() {
+		h.run("upgrade", "--install", release, older(h.t), "--create-namespace", "--set=serve.external=false")
 		h.want("sysdig-metrics/sysdig-metrics-operator", "get", custom, backend)
 		h.want("monitoring/other-adapter", "get", external, backend)
 		h.kubectl("delete", external)
 	})
-	t.Run("an upgrade brings what is new in the kinds, and keeps what the operator wrote", func(t *testing.T) {
+	h.part("an upgrade brings what is new in the kinds, and keeps what the operator wrote", func() {
 		h.want("", "get", "crd/sysdigmetricbindings.autoscaling.sysdigmetrics.dev", "-o=jsonpath={.spec.names.shortNames}")
 		h.kubectl("patch", custom, "--type=merge", "-p", `{"spec":{"caBundle":"`+authentic+`"}}`, "--field-manager=sysdig-metrics-operator")
 		h.run("upgrade", release, chart, "--values="+chart+"/values-production.yaml")
@@ -161,20 +171,20 @@ func TestALifeWithHelm(t *testing.T) {
 		h.want("sysdig-metrics/sysdig-metrics-operator", "get", external, backend)
 		h.want("2", "get", "-n", stage.Namespace, "deployment/"+operator, "-o=jsonpath={.spec.replicas}")
 	})
-	t.Run("its pods are those of a restricted namespace", func(t *testing.T) {
+	h.part("its pods are those of a restricted namespace", func() {
 		out := h.kubectl("label", "--dry-run=server", "namespace", stage.Namespace, "pod-security.kubernetes.io/enforce=restricted")
 		if strings.Contains(strings.ToLower(out), "violat") {
-			t.Error(out)
+			h.t.Error(out)
 		}
 		h.kubectl("label", "namespace", stage.Namespace, "pod-security.kubernetes.io/enforce=restricted")
 	})
-	t.Run("it lets go of an API that another adapter has taken", func(t *testing.T) {
+	h.part("it lets go of an API that another adapter has taken", func() {
 		h.kubectl("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", file)
 		h.kubectl("annotate", external, "helm.sh/resource-policy=keep")
 		h.run("upgrade", release, chart, "--reuse-values", "--set=serve.external=false")
 		h.want("monitoring/other-adapter", "get", external, backend)
 	})
-	t.Run("an uninstallation leaves no API and no right behind, but the kinds", func(t *testing.T) {
+	h.part("an uninstallation leaves no API and no right behind, but the kinds", func() {
 		h.run("uninstall", release)
 		h.want("apiservice.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io",
 			"get", "apiservices", "-l=app.kubernetes.io/part-of=sysdig-metrics", "-o=name") // the other adapter's, with our label
@@ -182,18 +192,18 @@ func TestALifeWithHelm(t *testing.T) {
 		h.want("", "get", "clusterroles,clusterrolebindings,priorityclasses,deployments,networkpolicies", "-A", "-l=app.kubernetes.io/managed-by=Helm", "-o=name")
 		h.kubectl("get", "smb", "-A")
 	})
-	t.Run("the same release takes the kinds up again", func(t *testing.T) {
+	h.part("the same release takes the kinds up again", func() {
 		h.run("install", release, chart, "--set=crds.keep=false")
 		h.run("uninstall", release)
 		h.want("", "get", "crds", "-o=name")
 	})
-	t.Run("it takes over what kubectl has installed, when told to", func(t *testing.T) {
+	h.part("it takes over what kubectl has installed, when told to", func() {
 		h.kubectl("apply", "--server-side", "--field-manager=sysdig-metrics", "-k", root+"/config/default")
 		h.kubectl("patch", custom, "--type=merge", "-p", `{"spec":{"caBundle":"`+authentic+`"}}`, "--field-manager=sysdig-metrics-operator")
 		if err := h.try("install", release, chart); err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") {
-			t.Errorf("without being told: %v", err)
+			h.t.Errorf("without being told: %v", err)
 		}
-		h.run("install", release, chart, "--take-ownership")
+		h.run("install", release, chart, "--take-ownership", "--force-conflicts")
 		h.want(authentic, "get", custom, bundle)
 	})
 }
