@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -15,6 +16,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+// scrapeLimit is how long an answer may take.
+const scrapeLimit = 10 * time.Second
 
 // scraper is the ServiceAccount that reads the operator's metrics, as a Prometheus does.
 const scraper = "scraper"
@@ -35,7 +39,10 @@ func (s *Stage) Metrics(ctx context.Context) (string, error) {
 }
 
 // Scraper reads the operator's metrics with a ServiceAccount's token and the authority of the operator's certificate.
-type Scraper struct{ client *http.Client }
+type Scraper struct {
+	token  string
+	client *http.Client
+}
 
 // Scraper returns a reader of metrics, which believes the authority that there is now.
 func (s *Stage) Scraper(ctx context.Context) (*Scraper, error) {
@@ -54,14 +61,15 @@ func (s *Stage) Scraper(ctx context.Context) (*Scraper, error) {
 	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: "sysdig-metrics-serving-cert"}, &secret); err != nil {
 		return nil, fmt.Errorf("the certificate of the metrics: %w", err)
 	}
-	config := &rest.Config{BearerToken: account.BearerToken, TLSClientConfig: rest.TLSClientConfig{
+	config := &rest.Config{TLSClientConfig: rest.TLSClientConfig{
 		CAData: secret.Data["ca.crt"], ServerName: name + "." + Namespace + ".svc",
 	}}
 	scraping, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("the scraper: %w", err)
 	}
-	return &Scraper{scraping}, nil
+	scraping.Timeout = scrapeLimit
+	return &Scraper{account.BearerToken, scraping}, nil
 }
 
 // admitScraper makes the ServiceAccount and binds it to the role that the manifests hold.
@@ -83,20 +91,37 @@ func (s *Stage) admitScraper(ctx context.Context) error {
 // Close lets go of its connections.
 func (s *Scraper) Close() { s.client.CloseIdleConnections() }
 
+// As is a reader with another token; without one it is nobody.
+func (s *Scraper) As(token string) *Scraper { return &Scraper{token, s.client} }
+
+// Status is that of the answer at a URL.
+func (s *Scraper) Status(ctx context.Context, url string) (int, error) {
+	status, _, err := s.get(ctx, url)
+	return status, err
+}
+
 // Read returns what is at a URL.
-func (s *Scraper) Read(ctx context.Context, url string) (body string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (s *Scraper) Read(ctx context.Context, url string) (string, error) {
+	status, body, err := s.get(ctx, url)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s answers %d: %s", url, status, body)
+	}
+	return body, err
+}
+
+func (s *Scraper) get(ctx context.Context, url string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return "", err
+		return 0, "", err
+	}
+	if s.token != "" {
+		request.Header.Set("Authorization", "Bearer "+s.token)
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	raw, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s: %s", url, response.Status, raw)
-	}
-	return string(raw), err
+	return response.StatusCode, string(raw), err
 }

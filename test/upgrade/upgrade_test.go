@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,7 @@ func TestAnInstallationFromTheFirstVersionToItsEnd(t *testing.T) {
 	s.keeps(before)
 	s.serves()
 	s.stillValid()
+	s.showsMetricsToWhoMay()
 	s.uninstall(had)
 }
 
@@ -243,6 +245,56 @@ func (s *story) stillValid() {
 			s.Errorf("%s is no longer valid: %v", o.GetName(), err)
 		}
 	}
+}
+
+// showsMetricsToWhoMay reads the operator's own metrics and profiles as different people.
+func (s *story) showsMetricsToWhoMay() {
+	s.Helper()
+	profiled, err := s.stage.StartReplica(s.ctx, "profiled", "--profiling")
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := profiled.WaitReady(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+	s.kubectl("-n", stage.Namespace, "create", "serviceaccount", "nobody")
+	s.kubectl("-n", stage.Namespace, "create", "serviceaccount", "profiler")
+	s.kubectl("create", "clusterrole", "profiler", "--verb=get", "--non-resource-url=/metrics,/debug/pprof/*")
+	s.kubectl("create", "clusterrolebinding", "profiler", "--clusterrole=profiler", "--serviceaccount="+stage.Namespace+":profiler")
+	scraper, err := s.stage.Scraper(s.ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	nobody, profiler, anonymous := scraper.As(""), scraper.As(""), scraper.As("")
+	for account, reader := range map[string]**stage.Scraper{"nobody": &nobody, "profiler": &profiler} {
+		*reader = scraper.As(strings.TrimSpace(s.kubectl("-n", stage.Namespace, "create", "token", account)))
+	}
+	pprofOf := func(metrics string) string { return strings.TrimSuffix(metrics, "metrics") + "debug/pprof/" }
+	for name, test := range map[string]struct {
+		reader *stage.Scraper
+		url    string
+		want   int
+	}{
+		"metrics, by who may":                          {scraper, s.stage.MetricsURL(), http.StatusOK},
+		"metrics, by somebody":                         {nobody, s.stage.MetricsURL(), http.StatusForbidden},
+		"metrics, by who shows no token":               {anonymous, s.stage.MetricsURL(), http.StatusUnauthorized},
+		"metrics, by a token of nobody":                {scraper.As("x.y.z"), s.stage.MetricsURL(), http.StatusUnauthorized},
+		"profiles without the flag":                    {profiler, pprofOf(s.stage.MetricsURL()), http.StatusNotFound},
+		"profiles with the flag":                       {profiler, pprofOf(profiled.MetricsURL()), http.StatusOK},
+		"profiles, by who may read metrics":            {scraper, pprofOf(profiled.MetricsURL()), http.StatusForbidden},
+		"profiles, by who shows no token":              {anonymous, pprofOf(profiled.MetricsURL()), http.StatusUnauthorized},
+		"profiles at a path that is written otherwise": {scraper, strings.TrimSuffix(profiled.MetricsURL(), "metrics") + "metrics/../debug/pprof/", http.StatusForbidden},
+	} {
+		if status, err := test.reader.Status(s.ctx, test.url); err != nil || status != test.want {
+			s.Errorf("%s: %d, %v, want %d", name, status, err, test.want)
+		}
+	}
+	if err := profiled.Terminate(); err != nil {
+		s.Error(err)
+	}
+	<-profiled.Done()
+	s.kubectl("delete", "clusterrolebinding", "profiler", "scraper")
+	s.kubectl("delete", "clusterrole", "profiler")
 }
 
 // kinds are those of everything that an installation may leave behind.
