@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,9 @@ type Options struct {
 	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
 	ManageCertificates bool
 
+	// AllowEndpointNetworks are networks that connections may lead to although the operator connects to no address like theirs otherwise.
+	AllowEndpointNetworks []netip.Prefix
+
 	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
 	MetricsAddress string
 	HealthAddress  string
@@ -52,6 +56,7 @@ type Options struct {
 func Parse(args []string, usage func(string)) (Options, error) {
 	o := Options{}
 	level, serve := "info", []string{"custom", "external"}
+	var networks []string
 	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
 	flags.Usage = func() { usage(flags.FlagUsages()) }
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "Path of a kubeconfig file. Leave it out inside a cluster.")
@@ -64,6 +69,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.StringVar(&o.CertSecret, "cert-secret", "sysdig-metrics-serving-cert", "Secret of the serving certificate, in the operator's namespace.")
 	flags.StringSliceVar(&o.BroadReaders, "broad-readers", []string{"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}, "Users whose reads are authorized for a whole API group at once if they may read all of it, and one by one if not. Make it empty where an authorization webhook denies by namespace or object.")
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
+	flags.StringSliceVar(&networks, "allow-endpoint-networks", nil, "Networks, such as 10.96.0.0/12, to which the endpoints of SysdigConnections may lead although they hold loopback, link-local, multicast or metadata addresses, or those of this cluster's Services, pods and nodes. Needed for a Sysdig within the cluster.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:8080", "Address of the operator's own metrics; 0 for none.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status, and let replicas find each other to share the request budget. Every replica serves. Switch off for one replica only.")
@@ -81,7 +87,23 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	if o.Serve, err = parseAPIs(serve); err != nil {
 		return Options{}, fmt.Errorf("--serve: %w", err)
 	}
+	if o.AllowEndpointNetworks, err = parseNetworks(networks); err != nil {
+		return Options{}, fmt.Errorf("--allow-endpoint-networks: %w", err)
+	}
 	return o, o.validate()
+}
+
+// parseNetworks reads networks in CIDR notation.
+func parseNetworks(texts []string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network such as 10.96.0.0/12 or 192.0.2.10/32", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // Serves tells whether the operator serves an API group.

@@ -33,6 +33,9 @@ const Namespace = "sysdig-metrics"
 // name is that of the operator's ServiceAccount, Service and Deployment.
 const name = "sysdig-metrics-operator"
 
+// standInNetwork is where stand-ins for Sysdig listen. Operators connect to nothing there unless they are told.
+const standInNetwork = "127.0.0.0/8"
+
 // Options say how to set the stage. The zero value is fine.
 type Options struct {
 	// Cluster are the options of the control plane.
@@ -226,7 +229,7 @@ func (s *Stage) launch(ctx context.Context, process, certDir string, ports []int
 	return s.Cluster.StartHostProcess(process, s.binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace,
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(ports[0]),
-		"--cert-dir=" + certDir,
+		"--cert-dir=" + certDir, "--allow-endpoint-networks=" + standInNetwork,
 		"--metrics-bind-address=" + local(ports[1]), "--health-probe-bind-address=" + local(ports[2]),
 	}, flags...)...)
 }
