@@ -26,7 +26,7 @@ type Policy struct {
 // Check is why nothing may be sent to an address; nil when it may.
 func (p Policy) Check(address netip.Addr) error {
 	// What is behind a translation counts as what it is translated to.
-	for at := address.WithZone(""); ; {
+	for at := address.WithZone("").Unmap(); ; {
 		if p.allows(at) {
 			return nil
 		}
@@ -86,14 +86,11 @@ func metadata(address netip.Addr) bool {
 	return false
 }
 
-// embedded is the IPv4 address that an IPv6 address leads to: mapped and compatible (RFC 4291), by NAT64 (RFC 6052, RFC 8215), 6to4 (RFC
+// embedded is the IPv4 address that an IPv6 address leads to: compatible (RFC 4291; what is mapped is unmapped before), by NAT64 (RFC 6052, RFC 8215), 6to4 (RFC
 // 3056), Teredo (RFC 4380) or ISATAP (RFC 5214).
 func embedded(address netip.Addr) (netip.Addr, bool) {
 	if !address.Is6() {
 		return netip.Addr{}, false
-	}
-	if address.Is4In6() {
-		return address.Unmap(), true
 	}
 	raw := address.As16()
 	last := [4]byte(raw[12:])

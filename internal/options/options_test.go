@@ -2,6 +2,7 @@ package options_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -67,20 +68,35 @@ func TestBroadReaders(t *testing.T) {
 	}
 }
 
+func TestAllowedNetworks(t *testing.T) {
+	for args, want := range map[string]string{
+		"--namespace=a": "[]",
+		"--namespace=a --allow-endpoint-networks=10.96.3.4/12,fd00::/8":                              "[10.96.0.0/12 fd00::/8]",
+		"--namespace=a --allow-endpoint-networks=127.0.0.0/8 --allow-endpoint-networks=192.0.2.1/32": "[127.0.0.0/8 192.0.2.1/32]",
+	} {
+		o, err := options.Parse(strings.Fields(args), func(string) {})
+		if got := fmt.Sprint(o.AllowEndpointNetworks); err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", args, got, err, want)
+		}
+	}
+}
+
 func TestWrongFlagsNameThemselves(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]string{
-		"":                                   "--namespace",
-		"--namespace=a --secure-port=0":      "--secure-port",
-		"--namespace=a --secure-port=x":      "--secure-port",
-		"--namespace=a --bind-address=host":  "--bind-address",
-		"--namespace=a --log-level=loud":     "--log-level",
-		"--namespace=a --cert-dir=":          "--cert-dir",
-		"--namespace=a --deploymentname=web": "deploymentname",
-		"--namespace=a serve":                "serve",
-		"--namespace=a --serve=":             "--serve: there is nothing to serve: say custom, external, or custom,external",
-		"--namespace=a --serve=object":       `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
-		"--namespace=a --serve=custom,":      "--serve",
+		"":                                                       "--namespace",
+		"--namespace=a --secure-port=0":                          "--secure-port",
+		"--namespace=a --secure-port=x":                          "--secure-port",
+		"--namespace=a --bind-address=host":                      "--bind-address",
+		"--namespace=a --log-level=loud":                         "--log-level",
+		"--namespace=a --cert-dir=":                              "--cert-dir",
+		"--namespace=a --deploymentname=web":                     "deploymentname",
+		"--namespace=a serve":                                    "serve",
+		"--namespace=a --allow-endpoint-networks=127.0.0.1":      `--allow-endpoint-networks: "127.0.0.1" is no network such as`,
+		"--namespace=a --allow-endpoint-networks=10.0.0.0/8,all": `"all" is no network`,
+		"--namespace=a --serve=":                                 "--serve: there is nothing to serve: say custom, external, or custom,external",
+		"--namespace=a --serve=object":                           `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
+		"--namespace=a --serve=custom,":                          "--serve",
 	} {
 		if _, err := options.Parse(strings.Fields(args), func(string) {}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave %v, want something about %s", args, err, want)

@@ -173,24 +173,22 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 	return h, c.read(response, decode)
 }
 
-// send adds the token to a request and sends it. When it is refused and there is another one by now, that is tried. The error is a
-// *metric.Failure.
+// send adds the token to a request and sends it. When it is refused and there is another one by now, that is tried, as long as there is
+// time. The error is a *metric.Failure.
 func (c *Client) send(request *http.Request) (*http.Response, *credential, error) {
-	with := c.held.Load()
-	response, err := c.sendAs(request, with)
-	now := c.held.Load()
-	if now == with || !unauthorized(response, err) {
-		return response, with, err
+	for {
+		with := c.held.Load()
+		response, err := c.sendAs(request, with)
+		if c.held.Load() == with || !unauthorized(response, err) {
+			return response, with, err
+		}
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		if request, err = anew(request); err != nil {
+			return nil, with, c.transportFailure(err)
+		}
 	}
-	if response != nil {
-		_ = response.Body.Close()
-	}
-	again, err := anew(request)
-	if err != nil {
-		return nil, now, c.transportFailure(err)
-	}
-	response, err = c.sendAs(again, now)
-	return response, now, err
 }
 
 func unauthorized(response *http.Response, err error) bool {

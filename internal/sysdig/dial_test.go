@@ -349,7 +349,9 @@ func TestANameThatChangesItsAddressIsCheckedEachTime(t *testing.T) {
 func TestARedirectLeadsNowhereInside(t *testing.T) {
 	tr := newTrap(t)
 	for _, target := range []string{"https://127.0.0.1:" + tr.port, "https://localhost:" + tr.port + "/x", "//127.0.0.1:" + tr.port, "https://169.254.169.254/latest/meta-data"} {
-		site := answering(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target, http.StatusTemporaryRedirect) })
+		site := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
+		})
 		client := site.client(t, func(c *sysdig.Config) {
 			c.Permit = egress.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}.Check
 		})
