@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	clocktesting "k8s.io/utils/clock/testing"
+
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
 
@@ -25,22 +26,32 @@ func (s *stage) looked() (at []time.Duration) {
 // TestTheClustersThatThereAreAreListedWhenNothingIsSeenOfOurs: once in five minutes, and not while pods report.
 func TestTheClustersThatThereAreAreListedWhenNothingIsSeenOfOurs(t *testing.T) {
 	each(t, func(t *testing.T, api v1alpha1.API) {
-		s := newListed(t, api, func(c *registry.Connection) { c.Heartbeat.Scope.Cluster = "c7" })
+		clk := clocktesting.NewFakeClock(noon)
+		server := sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		s := newStageWith(t, clk, server)
+		s.byData = api == v1alpha1.APIData
+		s.listed()
 		lset := func(cluster string) map[string]string {
 			return map[string]string{"__name__": sysdigtest.MetricUp, sysdigtest.LabelCluster: cluster, sysdigtest.LabelNamespace: "bank", sysdigtest.LabelPod: "vault-0"}
 		}
-		sysdigtest.Fill(s.sysdig.Store(), lset("c9"), noon.Add(-15*time.Minute), noon.Add(time.Hour), func(time.Time) float64 { return 1 })
+		for _, others := range []string{"c9", "c7"} {
+			sysdigtest.Fill(s.sysdig.Store(), lset(others), noon.Add(-15*time.Minute), noon.Add(time.Hour), func(time.Time) float64 { return 1 })
+		}
 		web := s.bind("web")
 		s.run(9*time.Minute, func() {})
 		s.wantReason(web, metric.Stale)
 		known, _ := s.registry.Connection("default")
-		if known.Clusters == nil || !slices.Equal(known.Clusters.Names, []string{"c1", "c9"}) || !known.Clusters.All {
-			t.Errorf("the clusters are %+v, want c1 and c9", known.Clusters)
+		if known.Clusters == nil || !slices.Equal(known.Clusters.Names, []string{"c7", "c9"}) || !known.Clusters.All {
+			t.Errorf("the clusters are %+v, want c7 and c9", known.Clusters)
 		}
 		if at := s.looked(); len(at) != 2 || at[1]-at[0] < 5*time.Minute {
 			t.Errorf("listed at %s, want twice in nine minutes", at)
 		}
-		sysdigtest.Fill(s.sysdig.Store(), lset("c7"), noon.Add(9*time.Minute), noon.Add(time.Hour), func(time.Time) float64 { return 1 })
+		sysdigtest.Fill(s.sysdig.Store(), lset("c1"), noon.Add(9*time.Minute), noon.Add(time.Hour), func(time.Time) float64 { return 1 })
 		s.run(11*time.Minute, func() {})
 		if known, _ := s.registry.Connection("default"); known.Clusters != nil || known.Health != nil {
 			t.Errorf("pods report, and known are %+v and %v", known.Clusters, known.Health)

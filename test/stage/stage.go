@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,8 @@ type Options struct {
 	NoOperator bool
 	// NoInstall installs nothing; Apply does, and StartOperator.
 	NoInstall bool
+	// Flags are more flags of every operator.
+	Flags []string
 	// Log receives progress, one line a write.
 	Log io.Writer
 }
@@ -231,7 +234,7 @@ func (s *Stage) launch(ctx context.Context, process, certDir string, ports []int
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(ports[0]),
 		"--cert-dir=" + certDir, "--allow-endpoint-networks=" + standInNetwork,
 		"--metrics-bind-address=" + local(ports[1]), "--health-probe-bind-address=" + local(ports[2]),
-	}, flags...)...)
+	}, slices.Concat(s.options.Flags, flags)...)...)
 }
 
 // WaitAvailable waits until the APIServices that point to the operator are available.
