@@ -2,10 +2,9 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +41,18 @@ type ConnectionReconciler struct {
 	Namespace   string
 	Connections Connections
 	UserAgent   string
+	// Permit is why nothing may be sent to an address; nil permits all.
+	Permit func(netip.Addr) error
+
+	// clients are those of the connections, by name. They outlive the change of a token. Only Reconcile touches them, which has one
+	// worker.
+	clients map[string]reused
+}
+
+// reused is a client and what it was made from, but for the token.
+type reused struct {
+	made   string
+	client *sysdig.Client
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections,verbs=list;watch
@@ -78,6 +89,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err := r.Client.Get(ctx, request.NamespacedName, &c); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Connections.DeleteConnection(request.Name)
+			delete(r.clients, request.Name)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the connection: %w", err)
@@ -87,12 +99,12 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err := r.Client.Get(ctx, key, &secret); err != nil && !apierrors.IsNotFound(err) {
 		return reconcile.Result{}, fmt.Errorf("reading the Secret of the connection: %w", err)
 	}
-	r.Connections.PutConnection(compileConnection(&c, secret.Data, key, r.UserAgent))
+	r.Connections.PutConnection(r.compile(&c, secret.Data, key))
 	return reconcile.Result{}, nil
 }
 
-// compileConnection builds the client of a connection, or says why there is none. data is nil when there is no Secret.
-func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName, userAgent string) registry.Connection {
+// compile builds the client of a connection, or says why there is none. data is nil when there is no Secret.
+func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName) registry.Connection {
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
@@ -107,29 +119,55 @@ func compileConnection(c *v1alpha1.SysdigConnection, data map[string][]byte, sec
 	if compiled.Refused = compiled.Heartbeat.Scope.Check(); compiled.Refused != nil {
 		return compiled
 	}
-	endpoint := c.Spec.Endpoint
-	config, err := addresses(endpoint)
+	config, err := addresses(c.Spec.Endpoint)
 	if err != nil {
 		compiled.Refused = metric.Failf(metric.Rejected, "%s", err)
 		return compiled
 	}
-	token, ok := data[c.Spec.TokenSecretRef.Key]
-	if !ok {
-		compiled.Refused = metric.Failf(metric.Unauthorized, "spec.tokenSecretRef: there is no key %s in Secret %s", c.Spec.TokenSecretRef.Key, secret)
-		return compiled
-	}
-	config.Token, config.CABundle, config.UserAgent, config.Timeout = string(token), []byte(endpoint.CABundle), userAgent, requestTimeout
+	config.CABundle, config.UserAgent, config.Timeout, config.Permit = []byte(c.Spec.Endpoint.CABundle), r.UserAgent, requestTimeout, r.Permit
 	config.Headers = http.Header{}
-	for _, h := range endpoint.Headers {
+	for _, h := range c.Spec.Endpoint.Headers {
 		config.Headers.Set(h.Name, h.Value)
 	}
-	source, err := sysdig.NewClient(config)
+	token, ok := data[c.Spec.TokenSecretRef.Key]
+	config.Token = string(token)
+	client, err := r.client(c.Name, config)
 	if err != nil {
 		compiled.Refused = metric.AsFailure(err)
+		if !ok && compiled.Refused.Reason == metric.Unauthorized {
+			compiled.Refused = missing(c.Spec.TokenSecretRef.Key, secret)
+		}
 		return compiled
 	}
-	compiled.Source, compiled.Lister = source, source
+	compiled.Source, compiled.Lister = client, client
 	return compiled
+}
+
+func missing(key string, secret types.NamespacedName) *metric.Failure {
+	f := metric.Failf(metric.Unauthorized, "spec.tokenSecretRef: there is no key %s in Secret %s; make it, and it is used at once", key, secret)
+	f.Err = &sysdig.CredentialError{Fault: sysdig.CredentialMissing}
+	return f
+}
+
+// client is that of a connection. When nothing but the token is new it is the same one, so that rounds under way use the new token from
+// their next request on.
+func (r *ConnectionReconciler) client(connection string, config sysdig.Config) (*sysdig.Client, error) {
+	if r.clients == nil {
+		r.clients = map[string]reused{}
+	}
+	made := fmt.Sprint(config.QueryURL, config.DataURL, config.Headers, string(config.CABundle))
+	if config.IAM != nil {
+		made += config.IAM.URL.String()
+	}
+	if held := r.clients[connection]; held.client != nil && held.made == made { // a token is never sent to where it does not belong
+		return held.client, held.client.Rotate(config.Token)
+	}
+	delete(r.clients, connection)
+	client, err := sysdig.NewClient(config)
+	if err == nil {
+		r.clients[connection] = reused{made, client}
+	}
+	return client, err
 }
 
 // addresses are those that a client asks. The error names the field.
@@ -143,9 +181,9 @@ func addresses(e v1alpha1.Endpoint) (c sysdig.Config, err error) {
 	if e.IAM == nil {
 		return c, nil
 	}
-	address, err := url.Parse(e.IAM.URL)
-	if err != nil || address.Scheme != "https" || address.Hostname() == "" {
-		return c, errors.New("spec.endpoint.iam.url: must be an https:// address with a host")
+	address, err := sysdig.ParseURL(e.IAM.URL)
+	if err != nil {
+		return c, fmt.Errorf("spec.endpoint.iam.url: %w", err)
 	}
 	c.IAM = &sysdig.IAM{URL: address}
 	return c, nil

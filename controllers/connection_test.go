@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,7 +11,9 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 func TestCompileConnection(t *testing.T) {
@@ -46,7 +49,7 @@ func TestCompileConnection(t *testing.T) {
 			if test.change != nil {
 				test.change(&c.Spec)
 			}
-			got := compileConnection(c, test.data, secret, "test")
+			got := (&ConnectionReconciler{UserAgent: "test"}).compile(c, test.data, secret)
 			if (got.Source == nil) != (test.reason != "") || (got.Refused == nil) != (test.reason == "") {
 				t.Fatalf("got %+v", got)
 			}
@@ -80,7 +83,7 @@ func TestTheAPIOfAConnectionIsCompiled(t *testing.T) {
 			test.spec.Endpoint, test.spec.ClusterName = v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, "c"
 			test.spec.TokenSecretRef = v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"}
 			c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: test.spec}
-			got := compileConnection(c, map[string][]byte{"token": []byte("t")}, secret, "test")
+			got := (&ConnectionReconciler{UserAgent: "test"}).compile(c, map[string][]byte{"token": []byte("t")}, secret)
 			if got.Refused != nil {
 				t.Fatal(got.Refused)
 			}
@@ -156,6 +159,124 @@ func TestConnectionConditions(t *testing.T) {
 			accepted, ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted), meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 			if accepted.Status != test.accepted || ready.Status != test.ready || ready.Reason != test.reason {
 				t.Errorf("got %+v and %+v", accepted, ready)
+			}
+		})
+	}
+}
+
+// TestAClientOutlivesItsTokenButNotItsAddress: a rotated token goes to the same client, and never to where it does not belong.
+func TestAClientOutlivesItsTokenButNotItsAddress(t *testing.T) {
+	r := &ConnectionReconciler{UserAgent: "test"}
+	secret := types.NamespacedName{Namespace: "sysdig-metrics", Name: "sysdig-api"}
+	compile := func(name, token string, change func(*v1alpha1.Endpoint)) registry.Connection {
+		c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.SysdigConnectionSpec{
+			Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
+			TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
+		}}
+		if change != nil {
+			change(&c.Spec.Endpoint)
+		}
+		data := map[string][]byte{}
+		if token != "" {
+			data["token"] = []byte(token)
+		}
+		return r.compile(c, data, secret)
+	}
+	first := compile("one", "a", nil)
+	if again := compile("one", "b", nil); again.Source != first.Source || again.Refused != nil {
+		t.Errorf("a new token makes another client: %v", again.Refused)
+	}
+	gone := compile("one", "", nil)
+	if gone.Source != nil || gone.Refused == nil || sysdig.FaultOf(gone.Refused) != sysdig.CredentialMissing {
+		t.Errorf("without a token: %+v", gone)
+	}
+	if _, err := first.Source.Query(t.Context(), "x", now); sysdig.FaultOf(err) != sysdig.CredentialMissing {
+		t.Errorf("a round under way goes on with the token that is gone: %v", err)
+	}
+	if back := compile("one", "c", nil); back.Source != first.Source || back.Refused != nil {
+		t.Errorf("a token that is back makes another client: %v", back.Refused)
+	}
+	if other := compile("two", "c", nil); other.Source == first.Source {
+		t.Error("two connections share a client")
+	}
+	for name, change := range map[string]func(*v1alpha1.Endpoint){
+		"the region":   func(e *v1alpha1.Endpoint) { e.Region = "us3" },
+		"a header":     func(e *v1alpha1.Endpoint) { e.Headers = []v1alpha1.Header{{Name: "SysdigTeamID", Value: "1"}} },
+		"the exchange": func(e *v1alpha1.Endpoint) { e.IAM = &v1alpha1.IAM{URL: "https://iam.cloud.ibm.com/identity/token"} },
+		"the path":     func(e *v1alpha1.Endpoint) { e.PrometheusPath = "/api/prometheus" },
+	} {
+		before := compile("one", "c", nil)
+		if after := compile("one", "d", change); after.Source == before.Source || after.Refused != nil {
+			t.Errorf("%s is new, and the client is the same: %v", name, after.Refused)
+		}
+	}
+}
+
+func TestTheCredentialConditionSaysWhatIsKnown(t *testing.T) {
+	because := func(reason metric.Reason, fault sysdig.CredentialFault) *metric.Failure {
+		f := metric.Failf(reason, "because")
+		if fault != "" {
+			f.Err = &sysdig.CredentialError{Fault: fault}
+		}
+		return f
+	}
+	for name, test := range map[string]struct {
+		connection registry.Connection
+		status     metav1.ConditionStatus // empty: there is none, and what was known stands
+		reason     string
+	}{
+		"never used":        {registry.Connection{}, metav1.ConditionUnknown, "Pending"},
+		"used":              {registry.Connection{Attempted: now}, metav1.ConditionTrue, "Valid"},
+		"no pod reports":    {registry.Connection{Attempted: now, Health: because(metric.Stale, "")}, metav1.ConditionTrue, "Valid"},
+		"refused":           {registry.Connection{Attempted: now, Health: because(metric.Unauthorized, sysdig.CredentialRefused)}, metav1.ConditionFalse, "Refused"},
+		"expired":           {registry.Connection{Attempted: now, Health: because(metric.Unauthorized, sysdig.CredentialExpired)}, metav1.ConditionFalse, "Expired"},
+		"another region":    {registry.Connection{Attempted: now, Health: because(metric.Unavailable, sysdig.CredentialWrongRegion)}, metav1.ConditionFalse, "WrongRegion"},
+		"Sysdig is away":    {registry.Connection{Attempted: now, Health: because(metric.Unavailable, "")}, "", ""},
+		"Sysdig has enough": {registry.Connection{Attempted: now, Health: because(metric.RateLimited, "")}, "", ""},
+		"no Secret":         {registry.Connection{Attempted: now, Refused: missing("token", types.NamespacedName{})}, metav1.ConditionFalse, "Missing"},
+		"no usable spec":    {registry.Connection{Attempted: now, Refused: because(metric.Rejected, "")}, metav1.ConditionUnknown, "Pending"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := meta.FindStatusCondition(connectionConditions(test.connection), v1alpha1.ConditionCredentialReady)
+			switch {
+			case test.status == "" && got == nil:
+			case got == nil || got.Status != test.status || got.Reason != test.reason || got.Message == "":
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestTheClusterConditionListsWhatThereIs(t *testing.T) {
+	stale := metric.Failf(metric.Stale, "no pod")
+	many := registry.Clusters{All: true}
+	for i := range 30 {
+		many.Names = append(many.Names, fmt.Sprintf("prod-%02d", i))
+	}
+	for name, test := range map[string]struct {
+		health  *metric.Failure
+		seen    *registry.Clusters
+		cluster string
+		status  metav1.ConditionStatus
+		text    string
+	}{
+		"seen":                    {cluster: "prod-07", status: metav1.ConditionTrue, text: "pods of cluster prod-07 report"},
+		"nobody has looked":       {health: stale, cluster: "prod-07"},
+		"all clusters":            {health: stale, seen: &many},
+		"known, and silent":       {health: stale, seen: &many, cluster: "prod-07", status: metav1.ConditionTrue, text: "none of its pods has reported up"},
+		"none":                    {health: stale, seen: &registry.Clusters{All: true}, cluster: "prod-07", status: metav1.ConditionFalse, text: "sees no cluster at all"},
+		"others":                  {health: stale, seen: &registry.Clusters{Names: []string{"a", "b"}, All: true}, cluster: "c", status: metav1.ConditionFalse, text: "but of a, b: correct spec.clusterName"},
+		"the nearest of many":     {health: stale, seen: &many, cluster: "prod-077", status: metav1.ConditionFalse, text: "prod-07, "},
+		"some of many":            {health: stale, seen: &many, cluster: "prod-077", status: metav1.ConditionFalse, text: " and 20 more: correct"},
+		"so many that no one can": {health: stale, seen: &registry.Clusters{Names: many.Names}, cluster: "x", status: metav1.ConditionFalse, text: " and many more: correct"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := registry.Connection{Attempted: now, Health: test.health, Clusters: test.seen, Heartbeat: query.Heartbeat{Metric: "up", Scope: query.Scope{Cluster: test.cluster}}}
+			got := meta.FindStatusCondition(connectionConditions(c), v1alpha1.ConditionClusterSeen)
+			switch {
+			case test.status == "" && got == nil:
+			case got == nil || got.Status != test.status || !strings.Contains(got.Message, test.text) || len(got.Message) > 4096:
+				t.Errorf("got %+v, want %s and %q", got, test.status, test.text)
 			}
 		})
 	}

@@ -23,6 +23,14 @@ const (
 	// ConditionClockInStep tells, on a connection, whether Sysdig's clock and the operator's agree. False means that they are 5
 	// seconds or more apart; the operator corrects for it. Present once Sysdig has told its time.
 	ConditionClockInStep = "ClockInStep"
+
+	// ConditionCredentialReady tells, on a connection, whether Sysdig accepts the token. Unknown until it was used. A failure that
+	// says nothing about the token leaves it as it was.
+	ConditionCredentialReady = "CredentialReady"
+
+	// ConditionClusterSeen tells, on a connection with a clusterName, whether Sysdig has anything of that cluster. False lists the
+	// clusters that it has. Present once that is known.
+	ConditionClusterSeen = "ClusterSeen"
 )
 
 // Reasons of conditions in their True state. The reasons of a False state are the vocabulary of internal/metric, which
@@ -38,6 +46,15 @@ const (
 	ReasonWithinQuota = "WithinQuota"
 	// ReasonPlausible is the reason of Plausible=True.
 	ReasonPlausible = "Plausible"
+
+	// ReasonValid is the reason of CredentialReady=True. Those of False are Missing, Malformed, Refused, Expired, NoPermission, WrongTeam
+	// and WrongRegion.
+	ReasonValid = "Valid"
+
+	// ReasonSeen is the reason of ClusterSeen=True.
+	ReasonSeen = "Seen"
+	// ReasonClusterUnknown is the reason of ClusterSeen=False.
+	ReasonClusterUnknown = "ClusterUnknown"
 
 	// ReasonInStep is the reason of ClockInStep=True.
 	ReasonInStep = "InStep"

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -41,6 +42,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/egress"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/hpas"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/objects"
@@ -89,7 +91,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 		return fmt.Errorf("metrics of what is refused: %w", err)
 	}
 	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk), refused: refused}
-	a.objects = objects.NewIndex(a.pods)
+	a.objects, a.addresses = objects.NewIndex(a.pods), egress.NewAddresses(config.Host)
 	a.registry = registry.New(clk, a.objects)
 	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addEndpoints} {
 		if err := step(ctx); err != nil {
@@ -142,12 +144,21 @@ func restConfig(o options.Options) (*rest.Config, error) {
 	return config, nil
 }
 
-// cacheOptions keep the caches small: Secrets of our own namespace only, and pods and bindings without what nobody looks at.
+// otherSecrets are types of Secrets that may be large or many beside the operator, and hold no token of Sysdig's.
+func otherSecrets() fields.Selector {
+	return fields.AndSelectors(
+		fields.OneTermNotEqualSelector("type", "helm.sh/release.v1"),
+		fields.OneTermNotEqualSelector("type", string(corev1.SecretTypeServiceAccountToken)),
+		fields.OneTermNotEqualSelector("type", string(corev1.SecretTypeDockerConfigJson)),
+	)
+}
+
+// cacheOptions keep the caches small: Secrets of our own namespace only and only such as may be meant, and pods and bindings without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {}}},
+			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: otherSecrets()}}},
 			&corev1.Pod{}:                   {Transform: pods.Strip},
 			&v1alpha1.SysdigMetricBinding{}: {Transform: controllers.Strip},
 		},
@@ -167,6 +178,8 @@ type assembly struct {
 	// replicas tells the part of this replica in what all of them ask.
 	replicas *replicas.Membership
 	refused  *serving.Metrics
+	// addresses are those of the cluster, to which no endpoint may lead.
+	addresses *egress.Addresses
 	// indexed tells whether the indexes know all pods and Services.
 	indexed []toolscache.InformerSynced
 }
@@ -181,11 +194,13 @@ func (a *assembly) addIndexes(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("watching %T: %w", object, err)
 		}
-		watch, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return fmt.Errorf("watching %T: %w", object, err)
+		for _, each := range []toolscache.ResourceEventHandler{handler, a.addresses} {
+			watch, err := informer.AddEventHandler(each)
+			if err != nil {
+				return fmt.Errorf("watching %T: %w", object, err)
+			}
+			a.indexed = append(a.indexed, watch.HasSynced)
 		}
-		a.indexed = append(a.indexed, watch.HasSynced)
 	}
 	return nil
 }
@@ -254,7 +269,10 @@ func (a *assembly) addControllers(ctx context.Context) error {
 	return errors.Join(
 		a.manager.Add(everyReplica(targets.Start)),
 		a.manager.Add(elector),
-		(&controllers.ConnectionReconciler{Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version}).SetupWithManager(a.manager),
+		(&controllers.ConnectionReconciler{
+			Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version,
+			Permit: egress.Policy{Allowed: a.options.AllowEndpointNetworks, Cluster: a.addresses}.Check,
+		}).SetupWithManager(a.manager),
 		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry, Kinds: kinds}).SetupWithManager(ctx, a.manager),
 		a.manager.Add(told),
 		statuses.SetupWithManager(a.manager),

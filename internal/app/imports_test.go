@@ -26,11 +26,12 @@ var mayImport = map[string][]string{
 	"internal/poller":   {"internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/provider": {"internal/metric"},
 	"internal/replicas": {},
+	"internal/egress":   {},
 	"internal/serving":  {},
 	"internal/options":  {"internal/metric"},
 	"controllers":       {"api/v1alpha1", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
-		"api/v1alpha1", "controllers", "internal/hpas", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
+		"api/v1alpha1", "controllers", "internal/egress", "internal/hpas", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
 		"internal/registry", "internal/replicas", "internal/serving",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,9 @@ type Options struct {
 	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
 	ManageCertificates bool
 
+	// AllowEndpointNetworks are networks that connections may lead to although the operator connects to no address like theirs otherwise.
+	AllowEndpointNetworks []netip.Prefix
+
 	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
 	MetricsAddress string
 	HealthAddress  string
@@ -64,6 +68,7 @@ type Options struct {
 func Parse(args []string, usage func(string)) (Options, error) {
 	o := Options{}
 	level, version, serve := "info", "1.3", []string{"custom", "external"}
+	var networks []string
 	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
 	flags.Usage = func() { usage(flags.FlagUsages()) }
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "Path of a kubeconfig file. Leave it out inside a cluster.")
@@ -78,6 +83,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.StringVar(&version, "tls-min-version", version, "The oldest version of TLS that the aggregated API and the metrics speak: 1.2 or 1.3.")
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 5*time.Second, "How long reads are served after SIGTERM, while readiness fails and others learn to go elsewhere.")
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
+	flags.StringSliceVar(&networks, "allow-endpoint-networks", nil, "Networks, such as 10.96.0.0/12, to which the endpoints of SysdigConnections may lead although they hold loopback, link-local, multicast or metadata addresses, or those of this cluster's Services, pods and nodes. Needed for a Sysdig within the cluster.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "Address of the operator's own metrics, by HTTPS, for who may read the path /metrics; 0 for none.")
 	flags.BoolVar(&o.Profiling, "profiling", false, "Serve pprof beside the metrics, for who may read the path /debug/pprof/*.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
@@ -99,7 +105,23 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	if o.Serve, err = parseAPIs(serve); err != nil {
 		return Options{}, fmt.Errorf("--serve: %w", err)
 	}
+	if o.AllowEndpointNetworks, err = parseNetworks(networks); err != nil {
+		return Options{}, fmt.Errorf("--allow-endpoint-networks: %w", err)
+	}
 	return o, o.validate()
+}
+
+// parseNetworks reads networks in CIDR notation.
+func parseNetworks(texts []string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network such as 10.96.0.0/12 or 192.0.2.10/32", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // Serves tells whether the operator serves an API group.

@@ -3,6 +3,7 @@ package options_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +81,19 @@ func TestBroadReaders(t *testing.T) {
 	}
 }
 
+func TestAllowedNetworks(t *testing.T) {
+	for args, want := range map[string]string{
+		"--namespace=a": "[]",
+		"--namespace=a --allow-endpoint-networks=10.96.3.4/12,fd00::/8":                              "[10.96.0.0/12 fd00::/8]",
+		"--namespace=a --allow-endpoint-networks=127.0.0.0/8 --allow-endpoint-networks=192.0.2.1/32": "[127.0.0.0/8 192.0.2.1/32]",
+	} {
+		o, err := options.Parse(strings.Fields(args), func(string) {})
+		if got := fmt.Sprint(o.AllowEndpointNetworks); err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", args, got, err, want)
+		}
+	}
+}
+
 func TestWrongFlagsNameThemselves(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]string{
@@ -95,10 +109,12 @@ func TestWrongFlagsNameThemselves(t *testing.T) {
 		"--namespace=a --serve=object":       `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
 		"--namespace=a --serve=custom,":      "--serve",
 
-		"--namespace=a --tls-min-version=1.1":                `--tls-min-version: "1.1" is none of 1.2 and 1.3`,
-		"--namespace=a --shutdown-delay-duration=1m":         "--shutdown-delay-duration",
-		"--namespace=a --shutdown-delay-duration=-1s":        "--shutdown-delay-duration",
-		"--namespace=a --profiling --metrics-bind-address=0": "--profiling",
+		"--namespace=a --tls-min-version=1.1":                    `--tls-min-version: "1.1" is none of 1.2 and 1.3`,
+		"--namespace=a --shutdown-delay-duration=1m":             "--shutdown-delay-duration",
+		"--namespace=a --shutdown-delay-duration=-1s":            "--shutdown-delay-duration",
+		"--namespace=a --profiling --metrics-bind-address=0":     "--profiling",
+		"--namespace=a --allow-endpoint-networks=127.0.0.1":      `--allow-endpoint-networks: "127.0.0.1" is no network such as`,
+		"--namespace=a --allow-endpoint-networks=10.0.0.0/8,all": `"all" is no network`,
 	} {
 		if _, err := options.Parse(strings.Fields(args), func(string) {}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave %v, want something about %s", args, err, want)

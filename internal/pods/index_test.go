@@ -230,6 +230,7 @@ func TestStrip(t *testing.T) {
 		},
 		Status: corev1.PodStatus{
 			Phase:      corev1.PodRunning,
+			PodIP:      "192.0.2.1",
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: since}},
 		},
 	}

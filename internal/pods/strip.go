@@ -13,8 +13,8 @@ import (
 // appsVersion is that of the kinds that own pods and that Sysdig names. Others have kinds of the same names.
 const appsVersion = "apps/v1"
 
-// Strip keeps of a pod what the operator looks at: name, labels, phase, which workload controls it, since when it is ready, and
-// whether it is about to end. It is the transform of the Pod informer, so that a large cluster's pods stay small in memory.
+// Strip keeps of a pod what the operator looks at: name, labels, phase, addresses, which workload controls it, since when it is
+// ready, and whether it is about to end. It is the transform of the Pod informer, so that a large cluster's pods stay small in memory.
 func Strip(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -25,8 +25,25 @@ func Strip(object any) (any, error) {
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
 			DeletionTimestamp: pod.DeletionTimestamp, OwnerReferences: stripOwner(pod),
 		},
-		Status: corev1.PodStatus{Phase: pod.Status.Phase, Conditions: stripReady(pod)},
+		Status: stripStatus(pod),
 	}, nil
+}
+
+// stripStatus keeps one address of each kind, and lists of several where there are two families of addresses.
+func stripStatus(pod *corev1.Pod) corev1.PodStatus {
+	full := &pod.Status
+	status := corev1.PodStatus{
+		Phase: full.Phase, Conditions: stripReady(pod), PodIP: full.PodIP, HostIP: unique.Make(full.HostIP).Value(),
+	}
+	if len(full.PodIPs) > 1 {
+		status.PodIPs = full.PodIPs
+	}
+	if len(full.HostIPs) > 1 {
+		for _, of := range full.HostIPs {
+			status.HostIPs = append(status.HostIPs, corev1.HostIP{IP: unique.Make(of.IP).Value()})
+		}
+	}
+	return status
 }
 
 func stripOwner(pod *corev1.Pod) []metav1.OwnerReference {

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 const (
@@ -37,6 +38,44 @@ func (p *Poller) list(ctx context.Context, r *round) {
 		return
 	}
 	p.board.FileCatalogue(connection, catalogue)
+}
+
+// look lists the clusters that there are, when no pod of the connection's own has reported: its name may be wrong, or the token's team
+// may not see it.
+func (p *Poller) look(ctx context.Context, r *round) {
+	connection := r.connection
+	if connection.Lister == nil || connection.Heartbeat.Scope.Cluster == "" || !r.lane.looks(connection.Revision, p.clock.Now()) {
+		return
+	}
+	take := func() error {
+		if !r.lane.budget.take(p.clock.Now()) {
+			return errNoRoom
+		}
+		return nil
+	}
+	clusters, err := clustersOf(ctx, connection, r.at, take)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Listing the clusters of Sysdig failed", "connection", connection.Name, "error", err.Error())
+		return
+	}
+	p.board.FileClusters(connection, clusters)
+}
+
+func clustersOf(ctx context.Context, c registry.Connection, at time.Time, take func() error) (clusters registry.Clusters, err error) {
+	if !c.Heartbeat.Scope.AsksData() {
+		clusters.Names, clusters.All, err = c.Lister.LabelValues(ctx, c.Heartbeat.Scope.Labels.Cluster, take)
+	} else if err = take(); err == nil {
+		question := c.Heartbeat.Clusters(at)
+		var answer sysdig.DataAnswer
+		answer, err = c.Source.Data(ctx, question)
+		clusters.All = len(answer.Rows) <= question.To
+		for _, row := range answer.Rows {
+			clusters.Names = append(clusters.Names, row.Keys[0])
+		}
+	}
+	slices.Sort(clusters.Names)
+	clusters.Names = slices.DeleteFunc(slices.Compact(clusters.Names), func(name string) bool { return name == "" })
+	return clusters, err
 }
 
 func catalogueOf(ctx context.Context, c registry.Connection, take func() error) (catalogue registry.Catalogue, err error) {
@@ -71,6 +110,17 @@ func (l *lane) relists(revision int64, now time.Time) bool {
 		return false
 	}
 	l.listing = now.Add(relist)
+	return true
+}
+
+// looks tells whether it is time to list the clusters that there are, and takes the turn.
+func (l *lane) looks(revision int64, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if revision != l.connection.Revision || now.Before(l.looking) {
+		return false
+	}
+	l.looking = now.Add(relistSoon)
 	return true
 }
 

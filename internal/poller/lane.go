@@ -47,6 +47,8 @@ type lane struct {
 	seen time.Time
 	// listing is when what there is is to be listed again.
 	listing time.Time
+	// looking is when the clusters that there are may be listed again.
+	looking time.Time
 
 	plans  map[query.ShapeID]plan
 	tracks map[query.Key]*track
@@ -117,7 +119,7 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 // adopt takes in the state of the connection. Another one, with another token perhaps, is asked at once.
 func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
 	if c.Revision != l.connection.Revision {
-		l.next, l.resume, l.probe, l.hearing, l.listing = time.Time{}, time.Time{}, nil, hearing{}, time.Time{}
+		l.next, l.resume, l.probe, l.hearing, l.listing, l.looking = time.Time{}, time.Time{}, nil, hearing{}, time.Time{}, time.Time{}
 		for _, t := range l.tracks {
 			t.due, t.refused, t.pause = time.Time{}, nil, nil
 		}

@@ -26,6 +26,7 @@ type Board interface {
 	FileHealth(connection string, health *metric.Failure)
 	FileUsage(connection string, usage registry.Usage)
 	FileCatalogue(of registry.Connection, catalogue registry.Catalogue)
+	FileClusters(of registry.Connection, clusters registry.Clusters)
 	Wake() <-chan struct{}
 }
 

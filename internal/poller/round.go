@@ -140,8 +140,11 @@ func (p *Poller) run(ctx context.Context, r *round) {
 	if r.refused != nil || len(r.asks) > 0 {
 		health := res.health(r.refused)
 		p.board.FileHealth(r.connection.Name, health)
-		if health == nil {
+		switch {
+		case health == nil:
 			p.list(ctx, r)
+		case health.Reason == metric.Stale:
+			p.look(ctx, r)
 		}
 	}
 }

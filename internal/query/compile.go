@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	promlabels "github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -259,6 +260,9 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
+	if !metricName(m.Name) {
+		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.metric.name: must be a metric name such as net.http.request.count; a query goes into source.promQL")
+	}
 	name, source := promQLName(m.Name), ""
 	if scope.AsksData() {
 		name, source = dataName(m.Name)
@@ -277,6 +281,12 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 	}
 	failure = aim(&shape, &view, b.Spec.Target, target.Selector, len(m.Where) > 0)
 	return shape, view, failure
+}
+
+// metricName tells whether a text is a name in either spelling. The API server has checked it, but a name is written into queries as it
+// is, and what confines them must not depend on who else has looked.
+func metricName(text string) bool {
+	return model.LegacyValidation.IsValidMetricName(strings.ReplaceAll(text, ".", "_"))
 }
 
 // aim sets the grain of a typed shape and which of its rows describe the target. selector is Target.Selector.

@@ -53,6 +53,20 @@ func (h Heartbeat) question(namespaces []string) sysdig.DataRequest {
 	return question
 }
 
+// Clusters asks the data API which clusters have reported the heartbeat's metric of late, each once in the first key of the rows.
+func (h Heartbeat) Clusters(at time.Time) sysdig.DataRequest {
+	id, source := dataName(h.Metric)
+	question := sysdig.DataRequest{
+		Source: source, Keys: []string{h.Scope.Labels.Cluster}, Values: []sysdig.DataValue{{Metric: id, Time: "avg", Group: groupOfContainers}},
+		To: maxClusters - 1,
+	}
+	question.Start, question.End = dataWindow(at, lookback)
+	return question
+}
+
+// maxClusters is how many clusters are asked for.
+const maxClusters = 1000
+
 // beats are the time of the newest point, and how many points each window has.
 func beats(buckets []sysdig.DataRow, windows []time.Duration, end time.Time) []sysdig.Series {
 	var last time.Time

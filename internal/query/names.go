@@ -152,7 +152,7 @@ func (n naming) label(name string) string {
 	if n.AsksData() {
 		usual = cmp.Or(n.told[name], dataLabel(name))
 	}
-	return cmp.Or(n.Labels.own(usual), usual)
+	return cmp.Or(n.Labels.own(usual), n.Labels.own(promQLLabel(name)), usual)
 }
 
 // Untold tells whether a binding names a label that only Sysdig can translate for the data API.

@@ -18,24 +18,24 @@ import (
 // maxSelectors bounds how many selectors a raw query may hold: each costs one more time vector.
 const maxSelectors = 10
 
-// allowedFunctions are the PromQL functions of raw queries. Those that make a value out of nothing (vector, absent, time
-// and the calendar functions) are left out, because they would turn missing data into a number; info is left out because
-// it reads series that no selector names.
-func allowedFunctions() map[string]*parser.Function {
-	allowed := map[string]*parser.Function{}
-	for _, name := range []string{
+// allowedFunctions are the PromQL functions of raw queries. What is left out, refuseFunction explains.
+func allowedFunctions() []string {
+	return []string{
 		"abs", "avg_over_time", "ceil", "changes", "clamp", "clamp_max", "clamp_min", "count_over_time", "delta", "deriv",
-		"double_exponential_smoothing", "exp", "floor", "histogram_avg", "histogram_count", "histogram_fraction",
+		"exp", "floor", "histogram_avg", "histogram_count", "histogram_fraction",
 		"histogram_quantile", "histogram_sum", "idelta", "increase", "irate", "label_join", "label_replace",
 		"last_over_time", "ln", "log10", "log2", "max_over_time", "min_over_time", "predict_linear",
 		"present_over_time", "quantile_over_time", "rate", "resets", "round", "scalar", "sgn", "sort", "sort_desc",
 		"sqrt", "stddev_over_time", "stdvar_over_time", "sum_over_time", "timestamp",
-	} {
-		if f, ok := parser.Functions[name]; ok {
-			allowed[name] = f
-		}
 	}
-	return allowed
+}
+
+// allowedAggregations are the aggregations of raw queries. Those that pick series by a hash of all of their labels are left out.
+func allowedAggregations() []parser.ItemType {
+	return []parser.ItemType{
+		parser.AVG, parser.BOTTOMK, parser.COUNT, parser.COUNT_VALUES, parser.GROUP, parser.MAX, parser.MIN, parser.QUANTILE, parser.STDDEV,
+		parser.STDVAR, parser.SUM, parser.TOPK,
+	}
 }
 
 // compileRaw confines a raw query on its syntax tree: every selector gets the binding's namespace and the connection's
@@ -45,14 +45,16 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	if failure := checkObjectLabel(source.ObjectLabel, target); failure != nil {
 		return Shape{}, View{}, failure
 	}
-	expr, err := parser.NewParser(parser.Options{Functions: allowedFunctions()}).ParseExpr(source.Query)
+	// What is experimental is parsed too, so that the refusal can say what to do in its place.
+	expr, err := parser.NewParser(parser.Options{EnableExperimentalFunctions: true}).ParseExpr(source.Query)
 	if err != nil {
 		return Shape{}, View{}, rejectQuery("%v", err)
 	}
 	if expr.Type() != parser.ValueTypeVector {
 		return Shape{}, View{}, rejectQuery("it yields a %s, but has to yield an instant vector: use a function such as sum(rate(x[1m]))", expr.Type())
 	}
-	c := confiner{maxAge: b.Spec.MaxAge.Duration, matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Namespace, b.Namespace)}}
+	c := confiner{names: naming{Scope: scope}, maxAge: b.Spec.MaxAge.Duration}
+	c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Namespace, b.Namespace))
 	if scope.Cluster != "" {
 		c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Cluster, scope.Cluster))
 	}
@@ -133,6 +135,7 @@ func rejectQuery(format string, args ...any) *metric.Failure {
 
 // confiner rewrites a syntax tree and remembers the selectors it met. The first thing it can't confine is its failure.
 type confiner struct {
+	names     naming
 	matchers  []*labels.Matcher
 	maxAge    time.Duration
 	selectors []string
@@ -164,6 +167,9 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 	case *parser.Call:
 		c.call(e)
 	case *parser.AggregateExpr:
+		if !slices.Contains(allowedAggregations(), e.Op) {
+			c.refuse("%s is not allowed, because it picks series as nobody can foresee; use topk or bottomk", e.Op)
+		}
 		e.Expr = c.rewrite(e.Expr)
 		if e.Param != nil {
 			e.Param = c.rewrite(e.Param)
@@ -185,6 +191,9 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 // call rewrites the arguments of a function. timestamp() wants the selector itself, or it would tell the time of the
 // question.
 func (c *confiner) call(e *parser.Call) {
+	if !slices.Contains(allowedFunctions(), e.Func.Name) {
+		c.refuseFunction(e.Func.Name)
+	}
 	for i, arg := range e.Args {
 		selector, isSelector := unwrap(arg).(*parser.VectorSelector)
 		if isSelector && e.Func.Name == "timestamp" {
@@ -192,6 +201,20 @@ func (c *confiner) call(e *parser.Call) {
 			continue
 		}
 		e.Args[i] = c.rewrite(arg)
+	}
+}
+
+// refuseFunction says what to do in the place of a function. Those that make a value out of nothing would turn missing data into a
+// number; info reads series that no selector names.
+func (c *confiner) refuseFunction(name string) {
+	switch name {
+	case "vector", "absent", "absent_over_time", "time", "pi", "start", "end", "range", "step",
+		"year", "month", "day_of_year", "day_of_month", "day_of_week", "days_in_month", "hour", "minute":
+		c.refuse("%s() is not allowed, because it makes a value out of nothing and so hides that data is missing; leave it out, and say in spec.onNoData what to serve then", name)
+	case "info":
+		c.refuse("info() is not allowed, because it reads series that no selector names; join them with * on (…) group_left (…)")
+	default:
+		c.refuse("%s() is not allowed; use one of the functions that docs/sysdigmetricbinding.md lists", name)
 	}
 }
 
@@ -230,10 +253,25 @@ func (c *confiner) confine(s *parser.VectorSelector) {
 	if !named(s) {
 		c.refuse("%s: name one metric; a pattern of names cannot be dated", s)
 	}
-	s.LabelMatchers = append(slices.Clone(s.LabelMatchers), c.matchers...)
+	s.LabelMatchers = append(c.others(s), c.matchers...)
 	if text := s.String(); !slices.Contains(c.selectors, text) {
 		c.selectors = append(c.selectors, text)
 	}
+}
+
+// others are the matchers of a selector about other labels than those that confine it. A store never sees two matchers of such a
+// label, of which it might heed one. One that leaves out what the binding sees would make the answer empty for ever.
+func (c *confiner) others(s *parser.VectorSelector) (others []*labels.Matcher) {
+	for _, m := range s.LabelMatchers {
+		own := slices.IndexFunc(c.matchers, func(own *labels.Matcher) bool { return own.Name == c.names.label(m.Name) })
+		switch {
+		case own < 0:
+			others = append(others, m)
+		case !m.Matches(c.matchers[own].Value):
+			c.refuse("%s: a binding sees series of %s only; leave out %s", s, c.matchers[own], m)
+		}
+	}
+	return others
 }
 
 // named tells whether a selector can only match series of one metric.

@@ -25,6 +25,8 @@ type Lister interface {
 	Descriptors(ctx context.Context, take func() error) ([]string, error)
 	// LabelNames are the PromQL names of the data API's labels; nil when Sysdig does not tell.
 	LabelNames(ctx context.Context, take func() error) (map[string]string, error)
+	// LabelValues are the values of a label of the Prometheus API, and whether those are all.
+	LabelValues(ctx context.Context, label string, take func() error) (values []string, all bool, err error)
 }
 
 // Connection is a compiled SysdigConnection.
@@ -54,10 +56,43 @@ type Connection struct {
 	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended.
 	Health    *metric.Failure
 	Attempted time.Time
+	// Clusters are those that there are, when nothing is seen of the connection's own; nil when nobody has looked, or it is seen.
+	Clusters *Clusters
 	// Usage is what the questions cost.
 	Usage Usage
 	// Anomaly is what is not believed at the moment; nil when that is nothing.
 	Anomaly *Anomaly
+}
+
+// Clusters are the clusters that a connection's token sees.
+type Clusters struct {
+	// Names are in order.
+	Names []string
+	// All is set when there are no more.
+	All bool
+}
+
+// Has tells whether a cluster is among them.
+func (c *Clusters) Has(name string) bool {
+	_, found := slices.BinarySearch(c.Names, name)
+	return found
+}
+
+// FileClusters stores which clusters there are, unless the connection leads somewhere else by now, and tells those who listen.
+func (r *Registry) FileClusters(of Connection, clusters Clusters) {
+	r.mu.Lock()
+	now, ok := r.connections[of.Name]
+	if !ok || now.Heartbeat.Scope != of.Heartbeat.Scope || now.Revision != of.Revision || now.Health == nil {
+		r.mu.Unlock()
+		return
+	}
+	now.Clusters = &clusters
+	r.connections[of.Name] = now
+	listeners := slices.Clone(r.connected)
+	r.mu.Unlock()
+	for _, tell := range listeners {
+		tell(of.Name)
+	}
 }
 
 // PutConnection adds a connection or replaces the one of the same name, and asks for a round at once. Readings are kept:
@@ -67,7 +102,7 @@ func (r *Registry) PutConnection(c Connection) {
 	old := r.connections[c.Name]
 	c.Revision = old.Revision + 1
 	if c.Generation == old.Generation {
-		c.Health, c.Attempted = old.Health, old.Attempted
+		c.Health, c.Attempted, c.Clusters = old.Health, old.Attempted, old.Clusters
 	}
 	c.Usage, c.Anomaly = old.Usage, old.Anomaly
 	if c.Heartbeat.Scope != old.Heartbeat.Scope {
@@ -85,7 +120,7 @@ func (r *Registry) PutConnection(c Connection) {
 	}
 	listeners := slices.Clone(r.connected)
 	r.mu.Unlock()
-	if idle, ok := old.Source.(interface{ Close() }); ok {
+	if idle, ok := old.Source.(interface{ Close() }); ok && old.Source != c.Source {
 		idle.Close()
 	}
 	r.nudge()
@@ -124,6 +159,9 @@ func (r *Registry) FileHealth(name string, health *metric.Failure) {
 	anomaly, altered := r.settle(name, health == nil, now)
 	changed := c.Attempted.IsZero() || reasonOf(c.Health) != reasonOf(health) || (c.Anomaly == nil) != (anomaly == nil)
 	c.Health, c.Attempted, c.Anomaly = health, now, anomaly
+	if health == nil {
+		c.Clusters = nil
+	}
 	r.connections[name] = c
 	listeners := slices.Clone(r.connected)
 	r.mu.Unlock()

@@ -17,6 +17,8 @@ import (
 const (
 	// maxNames bounds a list of metrics.
 	maxNames = 200_000
+	// maxValues bounds a list of values of a label.
+	maxValues = 1_000
 	// roundNames is a number that lists are cut to, or a multiple of it: Sysdig stops there listing values of a label unless a limit is
 	// given. Source: its OpenAPI document.
 	roundNames = 5_000
@@ -31,14 +33,39 @@ const (
 // MetricNames lists the metrics that PromQL can name, in order: all of them, or an error. take is called before each request; its error
 // ends the call. Other errors are a *metric.Failure.
 func (c *Client) MetricNames(ctx context.Context, take func() error) ([]string, error) {
+	names, warnings, err := c.labelValues(ctx, "__name__", maxNames, take)
+	if err != nil {
+		return nil, err
+	}
+	if len(warnings) > 0 {
+		return nil, metric.Failf(metric.Truncated, "the list of metrics is incomplete: %s", c.clean(warnings[0]))
+	}
+	// A server that does not heed the limit stops at its own, and does not say so.
+	if n := len(names); n >= maxNames || n > 0 && n%roundNames == 0 {
+		return nil, metric.Failf(metric.Truncated, "the list of metrics ends after %d, which is a limit", n)
+	}
+	return ordered(names), nil
+}
+
+// LabelValues lists values of a label that PromQL can name, in order, and tells whether those are all. take is that of MetricNames, and
+// so are the errors.
+func (c *Client) LabelValues(ctx context.Context, label string, take func() error) (values []string, all bool, err error) {
+	values, warnings, err := c.labelValues(ctx, label, maxValues, take)
+	if err != nil {
+		return nil, false, err
+	}
+	return ordered(values), len(warnings) == 0 && len(values) < maxValues, nil
+}
+
+func (c *Client) labelValues(ctx context.Context, label string, limit int, take func() error) (values, warnings []string, err error) {
 	var list struct {
 		Status   string   `json:"status"`
 		Error    string   `json:"error"`
 		Warnings []string `json:"warnings"`
 		Data     []string `json:"data"`
 	}
-	target := c.config.QueryURL.JoinPath("../label/__name__/values")
-	_, err := c.list(ctx, take, target, url.Values{"limit": {strconv.Itoa(maxNames)}}, func(body []byte) error {
+	target := c.config.QueryURL.JoinPath("../label", url.PathEscape(label), "values")
+	_, err = c.list(ctx, take, target, url.Values{"limit": {strconv.Itoa(limit)}}, func(body []byte) error {
 		if err := json.Unmarshal(body, &list); err != nil {
 			return err
 		}
@@ -47,17 +74,7 @@ func (c *Client) MetricNames(ctx context.Context, take func() error) ([]string, 
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	if len(list.Warnings) > 0 {
-		return nil, metric.Failf(metric.Truncated, "the list of metrics is incomplete: %s", clean(c.redact(list.Warnings[0])))
-	}
-	// A server that does not heed the limit stops at its own, and does not say so.
-	if n := len(list.Data); n >= maxNames || n > 0 && n%roundNames == 0 {
-		return nil, metric.Failf(metric.Truncated, "the list of metrics ends after %d, which is a limit", n)
-	}
-	return ordered(list.Data), nil
+	return list.Data, list.Warnings, err
 }
 
 // Descriptors lists the metrics of the data API as MetricNames does. Old installations, which answer HTTP 500, are asked the old way.

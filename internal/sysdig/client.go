@@ -3,17 +3,19 @@ package sysdig
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -29,8 +31,6 @@ const (
 	// maxGetURL is the length from which a query travels in the body of a POST, because proxies cut longer addresses.
 	maxGetURL = 8 << 10
 )
-
-var errRedirect = errors.New("redirects are not followed")
 
 // Config is what a Client needs. All of it comes from a SysdigConnection and its Secret.
 type Config struct {
@@ -53,30 +53,28 @@ type Config struct {
 	Timeout time.Duration
 	// Clock tells when access tokens expire; nil is the real one.
 	Clock clock.PassiveClock
+	// Permit is why nothing may be sent to an address; nil permits all. It is asked about each address that a name leads to, right before
+	// it is connected to.
+	Permit func(netip.Addr) error
+	// Resolver looks names up; nil is that of the system.
+	Resolver *net.Resolver
 }
 
 // Client asks one Sysdig Monitor team. It is safe for concurrent use.
 type Client struct {
 	config Config
 	http   *http.Client
-	tokens *tokenSource // nil without IAM
+	clock  clock.PassiveClock
+	// held is what requests are sent with.
+	held    atomic.Pointer[credential]
+	secrets *secrets
+	team    teamProbe
 	// bodies are buffers for answers. Nothing of an answer refers to them.
 	bodies sync.Pool
 }
 
 // NewClient checks the configuration and returns a client. It does not connect.
 func NewClient(c Config) (*Client, error) {
-	c.Token = strings.TrimSpace(c.Token)
-	secret := "API token"
-	if c.IAM != nil {
-		secret = "API key"
-	}
-	if c.Token == "" {
-		return nil, metric.Failf(metric.Unauthorized, "the %s is empty", secret)
-	}
-	if !sendable(c.Token) {
-		return nil, metric.Failf(metric.Unauthorized, "the %s holds characters that none has; is it encoded twice?", secret)
-	}
 	if c.Timeout <= 0 {
 		return nil, errors.New("a client needs a timeout")
 	}
@@ -84,21 +82,16 @@ func NewClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{config: c, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, http: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trust},
-			ForceAttemptHTTP2:      true,
-			MaxConnsPerHost:        16,
-			MaxIdleConnsPerHost:    4,
-			IdleConnTimeout:        2 * time.Minute,
-			TLSHandshakeTimeout:    c.Timeout,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-	}}
-	if c.IAM != nil {
-		client.tokens = newTokenSource(c, client.http)
+	client := &Client{
+		config: c, clock: c.Clock, secrets: &secrets{}, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		http: &http.Client{CheckRedirect: refuseRedirect, Transport: newTransport(c, trust)},
+	}
+	if client.clock == nil {
+		client.clock = clock.RealClock{}
+	}
+	client.config.Token = "" // it is held
+	if err := client.Rotate(c.Token); err != nil {
+		return nil, err
 	}
 	return client, nil
 }
@@ -130,7 +123,7 @@ func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 		return err
 	})
 	for i, warning := range answer.Warnings {
-		answer.Warnings[i] = clean(c.redact(warning))
+		answer.Warnings[i] = c.clean(warning)
 	}
 	answer.RateLimit, answer.Date = head.rateLimit, head.date
 	return answer, err
@@ -162,7 +155,7 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 	if err != nil {
 		return head{}, c.transportFailure(err)
 	}
-	response, err := c.send(request)
+	response, with, err := c.send(request)
 	if err != nil {
 		return head{}, err
 	}
@@ -170,17 +163,58 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 	h := head{status: response.StatusCode, rateLimit: rateLimit(response.Header), date: date(response.Header)}
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		return h, statusFailure(response.StatusCode, response.Header, body, c.redact)
+		f := statusFailure(response.StatusCode, response.Header, body, c.redact)
+		if f.Reason == metric.Unauthorized {
+			c.explain(request, with, response.StatusCode, body, f)
+		}
+		return h, f
 	}
+	with.accepted.Store(true)
 	return h, c.read(response, decode)
 }
 
-// send adds the token to a request and sends it. An access token that is refused is renewed once. The error is a *metric.Failure.
-func (c *Client) send(request *http.Request) (*http.Response, error) {
-	if c.tokens == nil {
-		return c.sendWith(request, c.config.Token)
+// send adds the token to a request and sends it. When it is refused and there is another one by now, that is tried, as long as there is
+// time. The error is a *metric.Failure.
+func (c *Client) send(request *http.Request) (*http.Response, *credential, error) {
+	for {
+		with := c.held.Load()
+		response, err := c.sendAs(request, with)
+		if c.held.Load() == with || !unauthorized(response, err) {
+			return response, with, err
+		}
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		if request, err = anew(request); err != nil {
+			return nil, with, c.transportFailure(err)
+		}
 	}
-	token, err := c.tokens.token(request.Context())
+}
+
+func unauthorized(response *http.Response, err error) bool {
+	if err != nil {
+		return metric.AsFailure(err).Reason == metric.Unauthorized
+	}
+	return statusReason(response.StatusCode) == metric.Unauthorized
+}
+
+// anew is the same request once more.
+func anew(request *http.Request) (*http.Request, error) {
+	again := request.Clone(request.Context())
+	var err error
+	again.Body, err = request.GetBody()
+	return again, err
+}
+
+// sendAs sends a request with a credential. An access token that is refused is renewed once.
+func (c *Client) sendAs(request *http.Request, with *credential) (*http.Response, error) {
+	if with.unusable != nil {
+		return nil, with.unusable
+	}
+	if with.tokens == nil {
+		return c.sendWith(request, with.token)
+	}
+	token, err := with.tokens.token(request.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +222,7 @@ func (c *Client) send(request *http.Request) (*http.Response, error) {
 	if err != nil || statusReason(response.StatusCode) != metric.Unauthorized {
 		return response, err
 	}
-	renewed, err := c.tokens.renew(request.Context(), token)
+	renewed, err := with.tokens.renew(request.Context(), token)
 	if err == nil && renewed == token {
 		return response, nil
 	}
@@ -196,8 +230,8 @@ func (c *Client) send(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	again := request.Clone(request.Context())
-	if again.Body, err = request.GetBody(); err != nil {
+	again, err := anew(request)
+	if err != nil {
 		return nil, c.transportFailure(err)
 	}
 	return c.sendWith(again, renewed)
@@ -257,10 +291,10 @@ func (c *Client) read(response *http.Response, decode func(body []byte) error) e
 	err = decode(body.Bytes())
 	switch {
 	case errors.Is(err, errRefused):
-		return metric.Failf(metric.Rejected, "%s", clean(c.redact(err.Error())))
+		return metric.Failf(metric.Rejected, "%s", c.clean(err.Error()))
 	case err != nil:
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		return metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", clean(c.redact(kind)), clean(c.redact(err.Error())))
+		return metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error()))
 	}
 	return nil
 }
@@ -300,10 +334,4 @@ func (c *Client) request(ctx context.Context, q question) (*http.Request, error)
 }
 
 // redact takes the tokens out of what a server sends back: some echo the request.
-func (c *Client) redact(text string) string {
-	text = strings.ReplaceAll(text, c.config.Token, "[token]")
-	if c.tokens != nil {
-		text = c.tokens.redact(text)
-	}
-	return text
-}
+func (c *Client) redact(text string) string { return c.secrets.redact(text) }

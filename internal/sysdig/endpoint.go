@@ -1,8 +1,11 @@
 package sysdig
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +21,19 @@ func regionURL(region string) (string, bool) {
 		return "https://app." + region + ".sysdig.com", true
 	}
 	return "", false
+}
+
+// regionOf is the region of a host of Sysdig's or of IBM Cloud; empty for other hosts.
+func regionOf(host string) string {
+	for _, region := range []string{"us1", "us2", "us3", "us4", "eu1", "eu2", "au1", "me2", "in1", "jp1"} {
+		if base, _ := regionURL(region); base == "https://"+host {
+			return region
+		}
+	}
+	if region, ok := strings.CutSuffix(host, ".monitoring.cloud.ibm.com"); ok {
+		return strings.TrimPrefix(region, "private.")
+	}
+	return ""
 }
 
 // QueryURL is the address of the instant query. Of region and base one is set; base may end in a slash or in /api, as
@@ -39,11 +55,46 @@ func address(region, base, path string) (*url.URL, error) {
 		}
 		base = known
 	}
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("spec.endpoint.url: must be an https:// address without credentials, query or fragment")
+	u, err := ParseURL(base)
+	if err != nil {
+		return nil, fmt.Errorf("spec.endpoint.url: %w", err)
 	}
 	trimmed := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api")
 	u.Path, u.RawPath = strings.TrimRight(trimmed, "/")+path, ""
 	return u, nil
+}
+
+// ParseURL reads an address of Sysdig or of IBM Cloud IAM. What people and programs read differently is refused: a host that ends in a
+// number is an IPv4 address of four decimal parts, and no other way to write one.
+func ParseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") {
+		return nil, errors.New("must be an https:// address without credentials, query or fragment")
+	}
+	if port := u.Port(); strings.HasSuffix(u.Host, ":") || port != "" && !isPort(port) {
+		return nil, errors.New("must have a port from 1 to 65535, or none")
+	}
+	host := u.Hostname()
+	if strings.Contains(host, "%") {
+		return nil, errors.New("must not hold a zone of IPv6")
+	}
+	_, err = netip.ParseAddr(host)
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	if err != nil && numeric(labels[len(labels)-1]) {
+		return nil, errors.New("must have a name as host, or an address in the usual form such as 192.0.2.10 or [2001:db8::1]")
+	}
+	return u, nil
+}
+
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
+}
+
+// numeric tells whether the last label of a host makes it an IPv4 address, as the URL standard of WHATWG has it.
+func numeric(label string) bool {
+	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok && strings.Trim(hex, "0123456789abcdef") == "" {
+		return true
+	}
+	return label != "" && strings.Trim(label, "0123456789") == ""
 }

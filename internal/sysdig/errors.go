@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,7 +32,7 @@ func statusFailure(status int, header http.Header, body []byte, redact func(stri
 // httpFailure is a failure with what an answer says of itself. who names who answered.
 func httpFailure(who string, reason metric.Reason, status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
 	f := metric.Failf(reason, "%s answered HTTP %d", who, status)
-	if text := clean(redact(bodyMessage(body))); text != "" {
+	if text := clean(bodyMessage(body), redact); text != "" {
 		f.Message += ": " + text
 	}
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
@@ -97,21 +98,34 @@ func transportFailure(who string, err error, redact func(string) string) *metric
 	}
 	var timeout net.Error
 	var untrusted *tls.CertificateVerificationError
+	var forbidden *forbiddenError
+	var redirected *redirectError
 	switch {
+	case errors.As(err, &forbidden):
+		f.Message = fmt.Sprintf("nothing was sent to %s: %s, where the operator sends nothing; correct spec.endpoint of the connection, or have the operator's flag --allow-endpoint-networks allow that network",
+			who, forbidden.why)
+	case errors.As(err, &redirected) && redirected.region() != "":
+		f.Message = fmt.Sprintf("%s redirects to %s, which is its region %s and is not followed so that the token stays where it belongs; correct spec.endpoint of the connection",
+			who, clean(redirected.to.Hostname(), redact), redirected.region())
+		f.Err = &CredentialError{CredentialWrongRegion}
 	case errors.Is(err, errRedirect):
 		f.Message = who + " redirects to another address, which is not followed so that the token stays where it belongs; correct spec.endpoint of the connection"
 	case errors.As(err, &untrusted):
-		f.Message = "the certificate of " + who + " is not trusted (check spec.endpoint.caBundle of the connection): " + clean(redact(untrusted.Err.Error()))
+		f.Message = "the certificate of " + who + " is not trusted (check spec.endpoint.caBundle of the connection): " + clean(untrusted.Err.Error(), redact)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		f.Message = who + " did not answer in time"
 	default:
-		f.Message = "the request to " + who + " failed: " + clean(redact(err.Error()))
+		f.Message = "the request to " + who + " failed: " + clean(err.Error(), redact)
 	}
 	return f
 }
 
-// clean makes text of a stranger fit for a condition: one line, printable, bounded.
-func clean(text string) string {
+// clean makes text of Sysdig's fit for a condition.
+func (c *Client) clean(text string) string { return clean(text, c.redact) }
+
+// clean makes text of a stranger fit for a condition: one line, printable, without secrets, bounded. Secrets are looked for in what is
+// left of the text, and before it is cut.
+func clean(text string, redact func(string) string) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -121,7 +135,7 @@ func clean(text string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, ""))
-	text = strings.Join(strings.Fields(text), " ")
+	text = redact(strings.Join(strings.Fields(text), " "))
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
 	}

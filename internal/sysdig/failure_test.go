@@ -60,7 +60,7 @@ func TestTheStatusDecidesTheReason(t *testing.T) {
 				if strings.Contains(f.Message, "<") || f.RetryAfter != 0 {
 					t.Errorf("got %+v", f)
 				}
-				if name == "JSON" && body != "" && !strings.HasSuffix(f.Message, ": what happened") {
+				if name == "JSON" && body != "" && !strings.Contains(f.Message+";", ": what happened;") {
 					t.Errorf("got %q", f.Message)
 				}
 			})

@@ -37,12 +37,12 @@ func Filter(clauses []Clause) (string, error) {
 
 func (c Clause) write() (string, error) {
 	if !filterLabel.MatchString(c.Label) || filterWord.MatchString(c.Label) {
-		return "", fmt.Errorf("%q is no label that a filter of the data API can hold", clean(c.Label))
+		return "", fmt.Errorf("%q is no label that a filter of the data API can hold", clean(c.Label, verbatim))
 	}
 	values := slices.Compact(slices.Sorted(slices.Values(c.Values)))
 	for i, value := range values {
 		if !quotable(value) {
-			return "", fmt.Errorf("the value %q of label %s holds a quote, a backslash or a control character, which a filter of the data API cannot", clean(value), c.Label)
+			return "", fmt.Errorf("the value %q of label %s holds a quote, a backslash or a control character, which a filter of the data API cannot", clean(value, verbatim), c.Label)
 		}
 		values[i] = `"` + value + `"`
 	}
@@ -59,6 +59,9 @@ func (c Clause) write() (string, error) {
 		return c.Label + " = " + values[0], nil
 	}
 }
+
+// verbatim is for texts of users, which hold no secrets.
+func verbatim(text string) string { return text }
 
 // quotable tells whether a value means itself between double quotes. Whether and how one is escaped there nobody has
 // published, and what is escaped wrongly would ask another question.

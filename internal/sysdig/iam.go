@@ -28,9 +28,6 @@ const (
 	renewPause = time.Minute
 	// maxTokenBody bounds IAM's answer, in bytes.
 	maxTokenBody = 64 << 10
-	// remembered is how many secrets of IAM are taken out of texts: those of the last four tokens. Answers to older ones have
-	// all come or are given up.
-	remembered = 8
 )
 
 // IAM is where an API key of IBM Cloud is exchanged for access tokens.
@@ -42,15 +39,17 @@ type IAM struct {
 // tokenSource exchanges an API key for access tokens. It has one exchange under way at most, and what is valid is used until its end:
 // an outage of IAM that is shorter than renewEarly is not noticed. It is safe for concurrent use.
 type tokenSource struct {
-	config Config
-	clock  clock.PassiveClock
-	http   *http.Client
+	config  Config
+	clock   clock.PassiveClock
+	http    *http.Client
+	secrets *secrets
+	// of holds the API key.
+	of *credential
 
 	exchanges singleflight.Group
 
-	mu     sync.Mutex
-	held   accessToken // zero before the first exchange
-	issued []string    // the last secrets that IAM gave, which no text may show
+	mu   sync.Mutex
+	held accessToken // zero before the first exchange
 }
 
 type accessToken struct {
@@ -61,12 +60,8 @@ type accessToken struct {
 	replaced time.Time
 }
 
-func newTokenSource(c Config, client *http.Client) *tokenSource {
-	s := &tokenSource{config: c, clock: c.Clock, http: client}
-	if s.clock == nil {
-		s.clock = clock.RealClock{}
-	}
-	return s
+func newTokenSource(c *Client, of *credential) *tokenSource {
+	return &tokenSource{config: c.config, clock: c.clock, http: c.http, secrets: c.secrets, of: of}
 }
 
 func (s *tokenSource) current() accessToken {
@@ -140,8 +135,8 @@ func (s *tokenSource) keep(answer tokenAnswer, token accessToken) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = token
-	s.issued = append(s.issued, answer.AccessToken, answer.RefreshToken)
-	s.issued = s.issued[max(len(s.issued)-remembered, 0):]
+	s.secrets.hide(answer.AccessToken, "[token]")
+	s.secrets.hide(answer.RefreshToken, "[token]")
 }
 
 // postpone puts off the next early exchange, at most to when the token that is held ends.
@@ -175,7 +170,7 @@ func (a tokenAnswer) life(asked time.Time) time.Duration {
 
 // ask exchanges the API key. No text of a success is ever shown: it is full of secrets. The error is a *metric.Failure.
 func (s *tokenSource) ask(ctx context.Context) (tokenAnswer, error) {
-	form := url.Values{"grant_type": {"urn:ibm:params:oauth:grant-type:apikey"}, "apikey": {s.config.Token}}
+	form := url.Values{"grant_type": {"urn:ibm:params:oauth:grant-type:apikey"}, "apikey": {s.of.token}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.IAM.URL.String(), strings.NewReader(form.Encode()))
 	if err != nil {
 		return tokenAnswer{}, s.transportFailure(err)
@@ -211,9 +206,15 @@ func (s *tokenSource) statusFailure(response *http.Response, body []byte) *metri
 	case http.StatusUnprocessableEntity:
 		reason = metric.Unavailable
 	}
-	f := httpFailure("IBM Cloud IAM", reason, response.StatusCode, response.Header, body, s.redactAll)
+	f := httpFailure("IBM Cloud IAM", reason, response.StatusCode, response.Header, body, s.secrets.redact)
 	if reason == metric.Unauthorized {
+		fault := CredentialRefused
+		if s.of.accepted.Load() {
+			fault = CredentialExpired
+			f.Message += "; it was accepted before"
+		}
 		f.Message += "; check the API key in the Secret of spec.tokenSecretRef"
+		f.Err = &CredentialError{fault}
 	}
 	return f
 }
@@ -229,25 +230,5 @@ func (s *tokenSource) transportFailure(err error) *metric.Failure {
 	default:
 		err = errors.New("what came is no answer")
 	}
-	return transportFailure("IBM Cloud IAM", err, s.redactAll)
-}
-
-// redactAll takes the API key and the tokens out of a text.
-func (s *tokenSource) redactAll(text string) string {
-	for _, key := range []string{s.config.Token, url.QueryEscape(s.config.Token)} {
-		text = strings.ReplaceAll(text, key, "[key]")
-	}
-	return s.redact(text)
-}
-
-// redact takes the tokens out of a text.
-func (s *tokenSource) redact(text string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, secret := range s.issued {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[token]")
-		}
-	}
-	return text
+	return transportFailure("IBM Cloud IAM", err, s.secrets.redact)
 }

@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // TestATokenThatSomebodyReplacedIsNotExchanged: who looked at the old token before that must not replace the new one. There is no IAM
 // here to ask.
 func TestATokenThatSomebodyReplacedIsNotExchanged(t *testing.T) {
-	s := newTokenSource(Config{Token: "key", Timeout: time.Second}, http.DefaultClient)
+	s := newTokenSource(&Client{config: Config{Timeout: time.Second}, clock: clock.RealClock{}, secrets: &secrets{}, http: http.DefaultClient}, &credential{})
 	now := time.Now()
 	s.held = accessToken{text: "new", due: now.Add(time.Hour), expires: now.Add(2 * time.Hour)}
 	if got := <-s.exchange(t.Context(), "old", now); got.Val != "new" || got.Err != nil {

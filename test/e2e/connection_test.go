@@ -1,10 +1,16 @@
 package e2e_test
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,11 +55,114 @@ func TestToken(t *testing.T) {
 	c.bind("web", nil)
 	c.eventuallyReady(20*time.Second, "web", "Unauthorized")
 	c.eventuallyRefused(time.Second, c.servicePath("web"), "Unauthorized")
+	c.eventuallyConnection(20*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
+
+	// A Secret of that name elsewhere is nobody's.
+	stranger := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: secret.Name}, StringData: map[string]string{"token": token}}
+	c.create(stranger)
+	c.always(5*time.Second, "a Secret of another namespace is not read", func() error {
+		return c.refused(t.Context(), c.servicePath("web"), "Unauthorized")
+	})
 
 	secret.ResourceVersion, secret.UID = "", ""
 	secret.StringData = map[string]string{"token": token}
 	c.create(secret)
 	c.eventuallyValue(15*time.Second, c.servicePath("web"), 10)
+	c.eventuallyConnection(20*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionTrue, v1alpha1.ReasonValid, "")
+
+	c.sysdig.RevokeToken(token)
+	c.eventuallyConnection(30*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Expired", "put a new one into the Secret")
+}
+
+// TestTokenRotation puts a new token into the Secret again and again, while an HPA could read, and revokes the old one a moment
+// after: no read fails, and Sysdig never sees a token that it refuses.
+func TestTokenRotation(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "rotation", "rotation")
+	c.deploy("web", 1, 10)
+	c.bind("web", nil)
+	path := c.servicePath("web")
+	c.eventuallyValue(time.Minute, path, 10)
+	old := token
+	for i := range 4 {
+		next := fmt.Sprintf("22222222-3333-4444-5555-%012d", i)
+		c.sysdig.AddToken(next, nil)
+		patch(c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: c.name + "-token"}}, func(s *corev1.Secret) {
+			s.Data = map[string][]byte{"token": []byte(next)}
+		})
+		c.always(5*time.Second, "reads while the token changes", func() error { // and a Secret takes to be seen
+			_, err := c.read(t.Context(), path)
+			return err
+		})
+		c.sysdig.RevokeToken(old)
+		old = next
+		c.always(8*time.Second, "reads with the new token", func() error {
+			_, err := c.read(t.Context(), path)
+			return err
+		})
+	}
+	used := map[string]int{}
+	for _, r := range c.sysdig.Requests() {
+		used[r.Token]++
+		if r.Status == http.StatusUnauthorized {
+			t.Errorf("%s at %s was sent with a token that is not valid any more", r.Path, r.At)
+		}
+	}
+	if len(used) != 5 {
+		t.Errorf("%d tokens were used, want each of the 5", len(used))
+	}
+}
+
+// TestClusterName makes sure that a cluster's name that is wrong is told, with those that there are, and only where the connection is
+// read.
+func TestClusterName(t *testing.T) {
+	byEachAPI(t, func(t *testing.T, newScene func(string) *scene) {
+		c := newScene("clustername")
+		c.deployIdle("web", 1)
+		b := c.bind("web", nil)
+		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
+		rename := func(name string) {
+			patch(c, &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}, func(s *v1alpha1.SysdigConnection) { s.Spec.ClusterName = name })
+		}
+		rename("e2f")
+		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionFalse, v1alpha1.ReasonClusterUnknown, "of cluster e2f, but of e2e: correct spec.clusterName")
+		c.eventuallyReady(time.Minute, b.Name, "Stale")
+		rename("e2e")
+		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
+	})
+}
+
+// TestEndpointInsideTheCluster leads a connection to the API server, by the address of its Service.
+func TestEndpointInsideTheCluster(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "inside", "inside")
+	var api corev1.Service
+	if err := c.stage.Client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "kubernetes"}, &api); err != nil {
+		t.Fatal(err)
+	}
+	patch(c, &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}, func(s *v1alpha1.SysdigConnection) {
+		s.Spec.Endpoint.URL = "https://" + net.JoinHostPort(api.Spec.ClusterIP, "443")
+	})
+	c.deployIdle("web", 1)
+	c.bind("web", nil)
+	c.eventuallyConnection(time.Minute, v1alpha1.ConditionReady, metav1.ConditionFalse, "Unavailable", "--allow-endpoint-networks")
+	c.eventuallyRefused(time.Minute, c.servicePath("web"), "Unavailable")
+}
+
+// eventuallyConnection waits until the connection has a condition.
+func (c *scene) eventuallyConnection(deadline time.Duration, condition string, status metav1.ConditionStatus, reason, text string) {
+	c.t.Helper()
+	c.eventually(deadline, condition, func(ctx context.Context) error {
+		var s v1alpha1.SysdigConnection
+		if err := c.stage.Client.Get(ctx, client.ObjectKey{Name: c.name}, &s); err != nil {
+			return err
+		}
+		is := meta.FindStatusCondition(s.Status.Conditions, condition)
+		if is == nil || is.Status != status || is.Reason != reason || !strings.Contains(is.Message, text) {
+			return fmt.Errorf("it is %+v, want %s, %s and %q", is, status, reason, text)
+		}
+		return nil
+	})
 }
 
 // TestKindsOfTargets binds what is no Service: other workloads by their labels, and any kind by where.

@@ -43,6 +43,7 @@ func run(m *testing.M) int {
 	theStage, err = stage.Start(ctx, stage.Options{
 		Cluster: cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second, Oldest: *oldest},
 		Race:    true, Log: os.Stderr,
+		Flags: []string{"--log-level=debug"}, // TestNoSecretIsTold reads everything that may be logged
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

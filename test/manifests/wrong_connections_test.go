@@ -180,6 +180,42 @@ var wrongConnections = []wrong{
 		"spec.endpoint.iam.url", "must not hold credentials, a query or a fragment: the API key comes from tokenSecretRef",
 	},
 	{
+		"an address as one number", url("https://2130706433"),
+		"spec.endpoint.url", "must have a name as host, or an address in the usual form",
+	},
+	{
+		"an address with octal parts", url("https://0177.0.0.1/api"),
+		"spec.endpoint.url", "must have a name as host, or an address in the usual form",
+	},
+	{
+		"an address in hexadecimal", url("https://0x7f000001:443"),
+		"spec.endpoint.url", "must have a name as host, or an address in the usual form",
+	},
+	{
+		"a short address", url("https://127.1"),
+		"spec.endpoint.url", "must have a name as host, or an address in the usual form",
+	},
+	{
+		"an address with a dot behind it", url("https://127.0.0.1."),
+		"spec.endpoint.url", "must have a name as host, or an address in the usual form",
+	},
+	{
+		"a host with a zone", url("https://[fe80::1%25eth0]"),
+		"spec.endpoint.url", "must be a plain host name or address",
+	},
+	{
+		"a host in other letters", url("https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ"),
+		"spec.endpoint.url", "must be a plain host name or address",
+	},
+	{
+		"port 0", url("https://sysdig.example.com:0"),
+		"spec.endpoint.url", "with a port from 1 to 65535",
+	},
+	{
+		"an exchange of keys at one number", `{endpoint: {iam: {url: "https://2130706433/identity/token"}}}`,
+		"spec.endpoint.iam.url", "must have a name as host",
+	},
+	{
 		"a label name in the Form editor's spelling", `{labelNames: {namespace: kubernetes.namespace.name}}`,
 		"spec.labelNames.namespace", "must be a PromQL label name such as kube_namespace_name: letters, digits and underscores",
 	},

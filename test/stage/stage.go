@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ const Namespace = "sysdig-metrics"
 // name is that of the operator's ServiceAccount, Service and Deployment.
 const name = "sysdig-metrics-operator"
 
+// standInNetwork is where stand-ins for Sysdig listen. Operators connect to nothing there unless they are told.
+const standInNetwork = "127.0.0.0/8"
+
 // Options say how to set the stage. The zero value is fine.
 type Options struct {
 	// Cluster are the options of the control plane.
@@ -47,6 +51,8 @@ type Options struct {
 	NoOperator bool
 	// NoInstall installs nothing; Apply does, and StartOperator.
 	NoInstall bool
+	// Flags are more flags of every operator.
+	Flags []string
 	// Log receives progress, one line a write.
 	Log io.Writer
 }
@@ -226,10 +232,10 @@ func (s *Stage) launch(ctx context.Context, process, certDir string, ports []int
 	return s.Cluster.StartHostProcess(process, s.binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespace=" + Namespace,
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(ports[0]),
-		"--cert-dir=" + certDir,
+		"--cert-dir=" + certDir, "--allow-endpoint-networks=" + standInNetwork,
 		"--metrics-bind-address=" + local(ports[1]), "--health-probe-bind-address=" + local(ports[2]),
 		"--shutdown-delay-duration=0", // nobody has to be told to go elsewhere
-	}, flags...)...)
+	}, slices.Concat(s.options.Flags, flags)...)...)
 }
 
 // WaitAvailable waits until the APIServices that point to the operator are available.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,6 +75,13 @@ func (s *Server) AddTeam(id string, visible func(labels.Labels) bool) {
 	s.iam.mu.Lock()
 	defer s.iam.mu.Unlock()
 	s.iam.teams[id] = visible
+}
+
+// AccessTokens are the tokens that the identity service has handed out and that are alive.
+func (s *Server) AccessTokens() []string {
+	s.iam.mu.Lock()
+	defer s.iam.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.iam.tokens))
 }
 
 // issueToken answers the identity service.

@@ -82,7 +82,9 @@ func New(o Options) *Server {
 		LookbackDelta:        lookback,
 		EnableAtModifier:     true,
 		EnableNegativeOffset: true,
-		Parser:               s.parser,
+		// A subquery without a step takes the default of Prometheus, its evaluation interval.
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+		Parser:                   s.parser,
 	})
 	for _, token := range o.Tokens {
 		s.AddToken(token, nil)

@@ -1,0 +1,207 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
+)
+
+const (
+	canaryToken = "c4n4ry70-4b1d-4e5f-8a9b-70cec0ffee01"
+	canaryKey   = "c4n4ryKey-Zx81LmQ0vT5uYb7nR2sW9dHf3JkP6aEc"
+	instance    = "1b4db7eb-4057-5ddf-91e0-36dec72071f5"
+)
+
+// echo is an answer that shows what it was sent, in several forms, and a word that is no secret.
+func echo(marker, secret string) string {
+	return fmt.Sprintf(`{"message":"%s: Bearer %s %s %s %s"}`, marker, secret,
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("Bearer "+secret)), url.QueryEscape(secret))
+}
+
+// TestNoSecretIsTold lets stand-ins echo tokens in every way that they can fail, and looks for them in everything that the operator
+// tells anybody. That it would find them shows the word beside each echo, which it finds.
+func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
+	plain := newCanary(t, "canary", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, nil)
+	cloud := newCanary(t, "canary-ibm", sysdigtest.Options{IBM: &sysdigtest.IBM{InstanceID: instance, APIKeys: []string{canaryKey}}}, canaryKey,
+		func(e *v1alpha1.Endpoint, address string) {
+			e.IAM = &v1alpha1.IAM{URL: address + "/identity/token"}
+			e.Headers = []v1alpha1.Header{{Name: "IBMInstanceID", Value: instance}}
+		})
+	newCanary(t, "canary-tls", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, func(e *v1alpha1.Endpoint, _ string) { e.CABundle = "" })
+
+	status := func(code int, body string) sysdigtest.Fault {
+		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: code, Body: body}
+	}
+	plain.suffer(map[string]sysdigtest.Fault{
+		"word-401":      status(http.StatusUnauthorized, echo("word-401", canaryToken)),
+		"word-403":      status(http.StatusForbidden, echo("word-403", canaryToken)),
+		"word-429":      status(http.StatusTooManyRequests, echo("word-429", canaryToken)),
+		"word-500":      status(http.StatusInternalServerError, echo("word-500", canaryToken)),
+		"redirects":     {Kind: sysdigtest.FaultRedirect, URL: "https://example.com/" + canaryToken + "?token=" + canaryToken},
+		"could not be":  {Kind: sysdigtest.FaultGarbage, Body: "<html>" + canaryToken + "</html>"},
+		"has status no": {Kind: sysdigtest.FaultGarbage, ContentType: "application/json", Body: `{"status":"no","error":"` + canaryToken + `","data":null}`},
+		"failed: EOF":   {Kind: sysdigtest.FaultReset},
+	})
+	cloud.suffer(map[string]sysdigtest.Fault{
+		"word-iam-400": {Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusBadRequest, Body: echo("word-iam-400", canaryKey)},
+		"word-iam-500": {Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusInternalServerError, Body: echo("word-iam-500", canaryKey)},
+		"holds no":     {Kind: sysdigtest.FaultGarbage, Route: "identity/token", Body: `{"access_token":"","refresh_token":"` + canaryKey + `"}`},
+	})
+	cloud.sysdig.ClearFault()
+	var bearers []string
+	cloud.eventually(time.Minute, "an access token", func(context.Context) error {
+		if bearers = cloud.sysdig.AccessTokens(); len(bearers) == 0 {
+			return fmt.Errorf("none was issued")
+		}
+		return nil
+	})
+	cloud.suffer(map[string]sysdigtest.Fault{"word-bearer": status(http.StatusInternalServerError, echo("word-bearer", bearers[0]))})
+
+	told := plain.everything()
+	for place, text := range told {
+		for _, secret := range append([]string{canaryToken, canaryKey}, bearers...) {
+			if form := find(text, secret); form != "" {
+				t.Errorf("%s holds %s…, a form of a secret", place, form[:6])
+			}
+		}
+	}
+	for place, words := range map[string][]string{
+		"the log": {"word-500"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
+	} {
+		for _, word := range words {
+			if find(told[place], word) == "" {
+				t.Errorf("%s does not hold %s: nothing would be found there", place, word)
+			}
+		}
+	}
+	for form := range strings.SplitSeq(echo("", canaryToken), " ") {
+		if secret := strings.Trim(form, `"}`); len(secret) > 20 && find(secret, canaryToken) == "" {
+			t.Errorf("the form %s would not be found", secret)
+		}
+	}
+}
+
+// newCanary makes a namespace with a binding, and a connection to a stand-in of its own.
+func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, change func(e *v1alpha1.Endpoint, address string)) *scene {
+	t.Helper()
+	c := &scene{t: t, stage: theStage, namespace: name, name: name, sysdig: sysdigtest.New(o)}
+	if err := c.sysdig.StartTLS(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.sysdig.Close)
+	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	err := theStage.Connect(t.Context(), name, "e2e", c.sysdig.URL, c.sysdig.CABundle(), secret, func(s *v1alpha1.SysdigConnectionSpec) {
+		if change != nil {
+			change(&s.Endpoint, c.sysdig.URL)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
+		s.Target = &v1alpha1.Target{APIVersion: "v1", Kind: "Namespace"}
+	})
+	return c
+}
+
+// suffer sets one fault after the other, until a read tells of it in the given words.
+func (c *scene) suffer(faults map[string]sysdigtest.Fault) {
+	c.t.Helper()
+	for words, fault := range faults {
+		c.sysdig.SetFault(fault)
+		c.eventually(time.Minute, words, func(ctx context.Context) error {
+			if _, err := c.raw(ctx, c.custom("metrics", metricName)); err == nil || !strings.Contains(err.Error(), words) {
+				return fmt.Errorf("a read says %w", err)
+			}
+			return nil
+		})
+	}
+}
+
+// everything is what the operator tells anybody, by place.
+func (c *scene) everything() map[string]string {
+	c.t.Helper()
+	told := map[string]string{"the log": c.stage.OperatorLog(), "its metrics": c.get(http.DefaultClient, c.stage.MetricsURL()), "its probes": c.get(http.DefaultClient, c.stage.ReadyURL()+"?verbose")}
+	kubectl := func(args ...string) string {
+		out, err := c.stage.Cluster.Kubectl(c.t.Context(), args...)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return out
+	}
+	told["statuses"] = kubectl("get", "sconn,smb", "-A", "-o", "jsonpath={.items[*].status}")
+	told["objects"] = kubectl("get", "sconn,smb", "-A", "-o", "yaml", "--show-managed-fields")
+	told["events"] = kubectl("get", "events", "-A", "-o", "yaml")
+	told["what lies around"] = kubectl("get", "configmaps,leases,services,endpointslices,deployments", "-n", stage.Namespace, "-o", "yaml")
+	told["what is described"] = kubectl("describe", "sconn,smb", "-A")
+	for _, name := range []string{"canary", "canary-ibm", "canary-tls"} {
+		_, err := c.raw(c.t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"+name+"/metrics/"+metricName)
+		told["answers of the API"] += fmt.Sprint(err)
+	}
+	admin := rest.CopyConfig(c.stage.Cluster.AdminConfig())
+	admin.TLSClientConfig.CAData, admin.TLSClientConfig.CAFile, admin.TLSClientConfig.Insecure = nil, "", true
+	transport, err := rest.TLSConfigFor(admin)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	direct := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: transportOf(transport)}}
+	for _, path := range []string{
+		"/", "/metrics", "/version", "/configz", "/openapi/v3", "/readyz?verbose", "/debug/flags/v", "/debug/pprof/", "/debug/pprof/cmdline",
+		"/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",
+	} {
+		told["the port of the API, "+path] = c.get(direct, fmt.Sprintf("https://127.0.0.1:%d%s", c.stage.Port(), path))
+	}
+	return told
+}
+
+func transportOf(c *tls.Config) *tls.Config {
+	c.NextProtos = nil
+	return c
+}
+
+// get is a body, whatever the status.
+func (c *scene) get(client *http.Client, address string) string {
+	c.t.Helper()
+	response, err := client.Get(address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(body)
+}
+
+// find is the form of a secret that a text holds: most of it as it is, in base64 behind anything, in hexadecimal or in an address.
+func find(text, secret string) string {
+	forms := []string{secret, secret[:len(secret)*3/4], secret[len(secret)/4:], url.QueryEscape(secret), hex.EncodeToString([]byte(secret))}
+	for before := range 3 {
+		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, before), secret...))
+		forms = append(forms, encoded[4:len(encoded)-2])
+	}
+	for _, form := range forms {
+		if strings.Contains(text, form) {
+			return form
+		}
+	}
+	return ""
+}
