@@ -81,7 +81,7 @@ func (f *SecretFiles) Reconcile(ctx context.Context, r reconcile.Request) (recon
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	cert, key, authority := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], secret.Data[caKey]
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
+	if _, err := tls.X509KeyPair(cert, key); err != nil || len(authority) == 0 {
 		return reconcile.Result{}, nil // not filled yet, or about to be replaced: the next event brings the rest
 	}
 	if f.changesAuthority(authority) {

@@ -38,6 +38,7 @@ type plan struct {
 	rotations   int
 	soak        time.Duration
 	settle      time.Duration // after each fault
+	delay       time.Duration // for which a replica serves after SIGTERM
 }
 
 // deadline bounds a whole run.
@@ -70,6 +71,7 @@ func parse(args []string) (plan, error) {
 	flags.IntVar(&p.rotations, "rotations", 100, "how many certificates and tokens are replaced")
 	flags.DurationVar(&p.soak, "soak", 30*time.Minute, "how long nothing happens")
 	flags.DurationVar(&p.settle, "settle", 20*time.Second, "how long is looked on after a fault")
+	flags.DurationVar(&p.delay, "shutdown-delay", delay, "how long a replica serves after SIGTERM; 0 is the control run of graceful faults")
 	if err := flags.Parse(args); err != nil {
 		return plan{}, err
 	}

@@ -81,7 +81,7 @@ func (r row) broken() map[string]bool {
 		"too many reads failed":    f.crash && s.failed > crashFailures,
 		"no read failed":           f.errors && s.failed == 0,
 		"replicas changed":         s.wrong > 0,
-		"an HPA missed two syncs":  (f.graceful || f.crash) && s.missed > 2*syncPeriod,
+		"an HPA missed two syncs":  (f.graceful || f.crash) && s.missed > syncPeriod*3/2,
 		"an APIService flapped":    (f.graceful || f.crash || f.errors) && s.flaps > 0,
 		"api-resources failed":     (f.graceful || f.errors) && s.discovery > 0,
 		"a namespace was stuck":    s.namespaces > 0,

@@ -112,7 +112,7 @@ func (s *scene) add(ctx context.Context) (*stage.Replica, error) {
 	s.started++
 	name := fmt.Sprint("replica-", s.started)
 	s.mu.Unlock()
-	r, err := s.stage.StartReplica(ctx, name, "--shutdown-delay-duration="+delay.String())
+	r, err := s.stage.StartReplica(ctx, name, "--shutdown-delay-duration="+s.plan.delay.String())
 	if err != nil {
 		return nil, err
 	}

@@ -56,13 +56,14 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-// waitFor polls check until it returns nil. It gives up when the deadline passes or when any component has ended.
+// waitFor polls check until it returns nil. It gives up when the deadline passes or when any component has ended
+// that nobody ends on purpose.
 // The component is the one whose log the error quotes.
 func (c *Cluster) waitFor(ctx context.Context, what string, component Component, check func(context.Context) error) error {
 	last := errors.New("no answer")
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		for _, p := range c.processes {
-			if p.ended() {
+			if p.ended() && !p.stopping.Load() {
 				return false, p.failure()
 			}
 		}
