@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,10 +17,20 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
+// program has the Go tool build helm, and tells where it is: to start it through the Go tool takes a second each time.
+var program = sync.OnceValues(func() (string, error) {
+	path, err := exec.Command("go", "tool", "-modfile=tools/helm/go.mod", "-n", "helm").Output()
+	return strings.TrimSpace(string(path)), err
+})
+
 // helm runs helm at the module's root.
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", append([]string{"tool", "-modfile=tools/helm/go.mod", "helm"}, args...)...).CombinedOutput()
+	path, err := program()
+	if err != nil {
+		t.Fatalf("building helm: %v", err)
+	}
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, out)
 	}

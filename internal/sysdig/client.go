@@ -84,7 +84,7 @@ func NewClient(c Config) (*Client, error) {
 	}
 	client := &Client{
 		config: c, clock: c.Clock, secrets: &secrets{}, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		http: &http.Client{CheckRedirect: refuseRedirect, Transport: newTransport(c, trust)},
+		http: &http.Client{CheckRedirect: refuseRedirect, Transport: newTransport(c, trust, http.ProxyFromEnvironment)},
 	}
 	if client.clock == nil {
 		client.clock = clock.RealClock{}
@@ -169,8 +169,11 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 		}
 		return h, f
 	}
+	if err := c.read(response, decode); err != nil { // it may be the page of a proxy
+		return h, err
+	}
 	with.accepted.Store(true)
-	return h, c.read(response, decode)
+	return h, nil
 }
 
 // send adds the token to a request and sends it. When it is refused and there is another one by now, that is tried, as long as there is

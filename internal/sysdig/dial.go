@@ -18,11 +18,12 @@ type transport struct {
 	// direct asks before it connects to an address. proxied connects to a proxy: its address is chosen by whoever runs the operator, and
 	// may be inside of the cluster.
 	direct, proxied *http.Transport
+	proxy           func(*http.Request) (*url.URL, error)
 	permit          func(netip.Addr) error
 }
 
-func newTransport(c Config, trust *x509.CertPool) *transport {
-	t := &transport{permit: c.Permit}
+func newTransport(c Config, trust *x509.CertPool, proxy func(*http.Request) (*url.URL, error)) *transport {
+	t := &transport{proxy: proxy, permit: c.Permit}
 	with := func(control func(context.Context, string, string, syscall.RawConn) error, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 		dialer := &net.Dialer{Timeout: c.Timeout, Resolver: c.Resolver, ControlContext: control}
 		return &http.Transport{
@@ -37,14 +38,14 @@ func newTransport(c Config, trust *x509.CertPool) *transport {
 			MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
-	t.direct, t.proxied = with(t.control, nil), with(nil, http.ProxyFromEnvironment)
+	t.direct, t.proxied = with(t.control, nil), with(nil, proxy)
 	return t
 }
 
 // RoundTrip implements http.RoundTripper. A proxy looks names up by itself, so that of what it is asked for only addresses can be
 // judged here.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	proxy, err := http.ProxyFromEnvironment(request)
+	proxy, err := t.proxy(request)
 	if err != nil {
 		return nil, fmt.Errorf("the proxy of the operator's environment: %w", err)
 	}
