@@ -21,7 +21,6 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/app"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/node"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
@@ -261,12 +260,7 @@ func (w *world) editConnection(file string) error {
 
 // allowStandIn lets the operator ask an address inside the cluster, which it refuses unless its flags say so.
 func (w *world) allowStandIn() error {
-	const flag = "--allow-endpoint-networks"
-	var usage string
-	if _, err := options.Parse([]string{"--help"}, func(text string) { usage = text }); err == nil || !strings.Contains(usage, flag) {
-		return nil
-	}
-	patch := `[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "` + flag + "=" + standIn + `/32"}]`
+	patch := `[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--allow-endpoint-networks=` + standIn + `/32"}]`
 	_, err := w.kubectl("patch", "deployment", operatorName, "--namespace="+stage.Namespace, "--type=json", "--patch="+patch)
 	return err
 }
