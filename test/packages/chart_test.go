@@ -194,7 +194,7 @@ func TestALifeWithHelm(t *testing.T) {
 	})
 	h.part("the same release takes the kinds up again", func() {
 		h.run("install", release, chart, "--set=crds.keep=false")
-		h.run("uninstall", release)
+		h.run("uninstall", release, "--wait") // kinds take a moment to go
 		h.want("", "get", "crds", "-o=name")
 	})
 	h.part("it takes over what kubectl has installed, when told to", func() {
