@@ -8,6 +8,9 @@ CONTAINER     ?= docker
 FUZZTIME      ?= $(if $(CI),30s,5s)
 CONTROLLER_GEN = $(GO) tool -modfile=tools/go.mod controller-gen
 GOLANGCI_LINT  = $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+GOVULNCHECK    = $(GO) tool -modfile=tools/vuln/go.mod govulncheck
+HELM           = $(GO) tool -modfile=tools/helm/go.mod helm
+KUSTOMIZE      = $(GO) tool -modfile=tools/helm/go.mod kustomize
 LDFLAGS        = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
@@ -31,17 +34,29 @@ demo-stop: ## End what make demo KEEP=1 left running.
 .PHONY: test
 test: verify unit ## Run every check and every test.
 	$(MAKE) --no-print-directory e2e
+	$(MAKE) --no-print-directory e2e-node
 	$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
 unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
 	@echo 'running the tests (the first build with the race detector takes some minutes)'
-	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$')
+	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$' -e '/test/node$$')
 
 .PHONY: e2e
 e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on real control planes.
 	$(GO) test -race -count=1 -timeout=30m ./test/e2e
 	$(GO) test -race -count=1 -timeout=15m ./test/drill
+
+.PHONY: e2e-oldest
+e2e-oldest: ## Apply the manifests to the oldest Kubernetes that is supported, and play some of the stories there.
+	@$(GO) run ./test/cluster/build --oldest
+	$(GO) test -race -count=1 -timeout=15m ./test/manifests -oldest
+	$(GO) test -race -count=1 -timeout=15m ./test/e2e -oldest -run 'TestStory|TestDiscovery|TestDelete|TestExternal|TestPods'
+
+.PHONY: e2e-node
+e2e-node: ## Play the story with everything in pods on a real node, from the image. Needs root on Linux. KEEP=1 leaves it running.
+	@./hack/node-packages.sh
+	KEEP=$(KEEP) $(GO) test -count=1 -v -timeout=$(if $(KEEP),0,45m) ./test/node
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
@@ -59,6 +74,18 @@ bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real cont
 drill: binaries ## Play outages to 200 Deployments with HPAs on a real control plane (40 minutes).
 	$(GO) run ./test/drill
 
+.PHONY: chaos
+chaos: binaries ## Update, crash and starve two replicas under constant reads (50 minutes).
+	$(GO) run ./test/chaos
+
+.PHONY: rotations
+rotations: binaries ## Replace 100 certificates and 100 tokens under constant reads (15 minutes).
+	$(GO) run ./test/chaos --play=rotations --deployments=8
+
+.PHONY: soak
+soak: binaries ## Leave two replicas with 1,000 bindings alone for half an hour, and see that nothing grows.
+	$(GO) run ./test/chaos --play=soak
+
 .PHONY: binaries
 binaries: ## Build the control plane of the tests, once per version, into the user's cache folder.
 	@$(GO) run ./test/cluster/build
@@ -74,10 +101,10 @@ image: ## Build the container image.
 	$(CONTAINER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 .PHONY: verify
-verify: verify-generated verify-tidy verify-lint verify-docs ## Run every check.
+verify: verify-generated verify-chart verify-tidy verify-licences verify-lint verify-docs ## Run every check.
 
 .PHONY: update
-update: update-generated update-tidy update-lint update-docs ## Mend what the checks can mend.
+update: update-generated update-chart update-tidy update-licences update-lint update-docs ## Mend what the checks can mend.
 
 .PHONY: verify-generated update-generated
 verify-generated: ## Check that generated code and manifests are up to date.
@@ -87,6 +114,32 @@ update-generated: ## Generate deepcopy functions, CRDs and roles.
 	$(CONTROLLER_GEN) object paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=sysdig-metrics-operator paths=./controllers/... paths=./internal/replicas paths=./internal/hpas output:rbac:artifacts:config=config/rbac
+
+.PHONY: verify-chart update-chart
+verify-chart: ## Check that the Helm chart is what the manifests say.
+	@echo 'verifying the chart (builds kustomize and helm the first time, some minutes)'
+	@$(GO) run ./hack/chart -verify || { echo 'Run "make update-chart".'; exit 1; }
+	@for values in /dev/null charts/sysdig-metrics-operator/values-production.yaml; do \
+	  $(HELM) lint --strict --quiet --values $$values charts/sysdig-metrics-operator || exit 1; done
+update-chart: ## Generate the Helm chart from the manifests.
+	$(GO) run ./hack/chart
+
+.PHONY: verify-licences update-licences
+verify-licences: ## Check under which licences the dependencies are.
+	@echo 'verifying licences'
+	@$(GO) run ./hack/licences -verify || { echo 'Run "make update-licences"; a licence that is refused has to go.'; exit 1; }
+update-licences: ## List the licences of the dependencies.
+	$(GO) run ./hack/licences
+
+.PHONY: verify-platforms
+verify-platforms: ## Check that the operator compiles for arm64, too. The release job of CI does; here it compiles every dependency once more.
+	@echo 'compiling for linux/arm64'
+	@GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/sysdig-metrics-operator
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities that the code reaches. Asks https://vuln.go.dev.
+	@$(GOVULNCHECK) ./cmd/... ./internal/... ./controllers/... || { code=$$?; \
+	  [ $$code -eq 3 ] || echo 'This check has told nothing: it needs https://vuln.go.dev, and is for that reason no part of "make verify".'; exit $$code; }
 
 .PHONY: verify-tidy update-tidy
 verify-tidy: ## Check go.mod and go.sum.
@@ -107,3 +160,19 @@ verify-docs: ## Check the links of the docs and the vocabulary in them.
 	$(GO) test ./docs/...
 update-docs: ## Write the golden files of what users see.
 	$(GO) test -race -count=1 -timeout=30m ./test/e2e -run TestWords -update
+	$(GO) test -count=1 -timeout=30m ./test/manifests -run TestThePageAboutRBAC -update
+
+##@ Release
+
+.PHONY: package
+package: ## Build the manifests and the chart of a release into bin/release/.
+	rm -rf bin/release && mkdir -p bin/release
+	for overlay in default production cert-manager custom-only external-only; do \
+	  folder=config/overlays/$$overlay; [ -d $$folder ] || folder=config/$$overlay; \
+	  $(KUSTOMIZE) build $$folder > bin/release/sysdig-metrics-operator-$$overlay.yaml || exit 1; done
+	$(HELM) package charts/sysdig-metrics-operator --destination bin/release
+
+.PHONY: verify-version
+verify-version: ## Check that manifests and chart name the image of VERSION.
+	@grep -q 'newTag: $(VERSION)$$' config/manager/kustomization.yaml && grep -q '^appVersion: $(VERSION)$$' charts/sysdig-metrics-operator/Chart.yaml || \
+	  { echo 'config/manager/kustomization.yaml does not name $(VERSION): set newTag, and run "make update-chart".'; exit 1; }

@@ -63,9 +63,9 @@ type BindingReconciler struct {
 	Kinds       Kinds
 }
 
-// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=services;namespaces;pods,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=services;namespaces;pods,verbs=list;watch
+// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=list;watch
 
 // SetupWithManager watches bindings and what they depend on, on every replica.
 func (r *BindingReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {

@@ -55,8 +55,8 @@ type reused struct {
 	client *sysdig.Client
 }
 
-// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigconnections,verbs=list;watch
+// +kubebuilder:rbac:groups="",namespace=sysdig-metrics,resources=secrets,verbs=list;watch
 
 // SetupWithManager watches connections and Secrets on every replica.
 func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {

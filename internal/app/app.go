@@ -55,6 +55,9 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 )
 
+// wrapUp is how long the rest of the shutdown may take when reads are no longer served.
+const wrapUp = 5 * time.Second
+
 // clientQPS bounds the requests to the API server per second.
 const clientQPS = 50
 
@@ -75,18 +78,22 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                  scheme,
 		Cache:                   cacheOptions(o),
-		Metrics:                 metricsserver.Options{BindAddress: o.MetricsAddress},
-		HealthProbeBindAddress:  o.HealthAddress,
-		GracefulShutdownTimeout: new(20 * time.Second),
+		Metrics:                 metricsserver.Options{BindAddress: "0"}, // addEndpoints serves them, and the probes
+		HealthProbeBindAddress:  "0",
+		GracefulShutdownTimeout: new(o.ShutdownDelay + wrapUp),
 	})
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
 	clk := clock.RealClock{}
-	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk)}
+	refused, err := serving.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("metrics of what is refused: %w", err)
+	}
+	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk), refused: refused}
 	a.objects, a.addresses = objects.NewIndex(a.pods), egress.NewAddresses(config.Host)
 	a.registry = registry.New(clk, a.objects)
-	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addProbes} {
+	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addEndpoints} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -170,6 +177,7 @@ type assembly struct {
 	registry *registry.Registry
 	// replicas tells the part of this replica in what all of them ask.
 	replicas *replicas.Membership
+	refused  *serving.Metrics
 	// addresses are those of the cluster, to which no endpoint may lead.
 	addresses *egress.Addresses
 	// indexed tells whether the indexes know all pods and Services.
@@ -379,6 +387,7 @@ func (a *assembly) addServing(context.Context) error {
 			Name: "sysdig-metrics-operator", Version: a.version,
 			BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
 			Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(), BroadReaders: a.options.BroadReaders,
+			MinTLSVersion: a.options.MinTLSVersion, ShutdownDelay: a.options.ShutdownDelay, Metrics: a.refused,
 		}, custom, external)),
 	)
 }
@@ -403,12 +412,15 @@ func (a *assembly) addCertificates(ctx context.Context) error {
 		return err
 	}
 	host := a.service().Name + "." + a.service().Namespace + ".svc"
+	services := &controllers.APIServiceReconciler{Client: a.manager.GetClient(), Clock: a.clock, Service: a.service(), Secret: secret}
 	return errors.Join(
 		rotator.AddRotator(a.manager, &rotator.CertRotator{
 			SecretKey: secret, CertDir: a.options.CertDir, CAName: "sysdig-metrics", CAOrganization: "sysdig-metrics",
 			DNSName: host, ExtraDNSNames: []string{host + ".cluster.local"}, IsReady: make(chan struct{}),
 		}),
-		(&serving.SecretFiles{Client: a.manager.GetClient(), Secret: secret, Dir: a.options.CertDir}).SetupWithManager(a.manager),
-		(&controllers.APIServiceReconciler{Client: a.manager.GetClient(), Service: a.service(), Secret: secret}).SetupWithManager(a.manager),
+		(&serving.SecretFiles{
+			Client: a.manager.GetClient(), Clock: a.clock, Secret: secret, Dir: a.options.CertDir, Trust: services,
+		}).SetupWithManager(a.manager),
+		services.SetupWithManager(a.manager),
 	)
 }

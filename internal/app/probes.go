@@ -20,9 +20,9 @@ import (
 // endpoints breaks discovery and leaves namespaces Terminating.
 const warmUp = 30 * time.Second
 
-// addProbes makes the operator live when its process is, and ready when it listens, its caches have synced, and every
-// binding is known and had one attempt, or warmUp has passed.
-func (a *assembly) addProbes(ctx context.Context) error {
+// readiness makes the operator ready when it listens, its caches have synced, and every binding is known and had one attempt, or
+// warmUp has passed; and no longer when it was told to end, while it still serves.
+func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, error) {
 	synced := make(chan struct{})
 	var settled atomic.Bool // stays: bindings that come later do not make the operator unready
 	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
@@ -31,23 +31,23 @@ func (a *assembly) addProbes(ctx context.Context) error {
 		}
 		return nil
 	}))
-	return errors.Join(err,
-		a.manager.AddHealthzCheck("ping", healthz.Ping),
-		a.manager.AddReadyzCheck("caches", func(*http.Request) error {
+	return map[string]healthz.Checker{
+		"running": func(*http.Request) error { return ctx.Err() },
+		"caches": func(*http.Request) error {
 			select {
 			case <-synced:
 				return nil
 			default:
 				return errors.New("caches have not synced")
 			}
-		}),
-		a.manager.AddReadyzCheck("answers", func(r *http.Request) error {
+		},
+		"answers": func(r *http.Request) error {
 			if settled.Load() || a.clock.Since(a.started) > warmUp {
 				return nil
 			}
 			return a.settled(r.Context(), &settled)
-		}),
-		a.manager.AddReadyzCheck("listening", func(r *http.Request) error {
+		},
+		"listening": func(r *http.Request) error {
 			host := a.options.BindAddress
 			if host.IsUnspecified() {
 				host = net.IPv4(127, 0, 0, 1)
@@ -58,8 +58,8 @@ func (a *assembly) addProbes(ctx context.Context) error {
 				return fmt.Errorf("the aggregated API does not listen: %w", err)
 			}
 			return connection.Close()
-		}),
-	)
+		},
+	}, err
 }
 
 // compiled is why not every binding is known to the registry.

@@ -28,7 +28,7 @@ type Watch struct {
 	told atomic.Bool
 }
 
-// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=list;watch
 
 // NewWatch returns a watch of all namespaces that has not begun. It is no informer, which would keep all HPAs beside the Index.
 func NewWatch(client autoscalingclient.HorizontalPodAutoscalersGetter) *Watch {

@@ -8,6 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
+// Step is the distance between two points of Sysdig: agents report every 10 seconds, whatever is asked.
+const Step = 10 * time.Second
+
 // Sample is one number that Sysdig gave for one object, in the unit that an HPA reads (after the multiplier).
 type Sample struct {
 	// Value is finite and fits into int64 thousandths; see Measure.Number.

@@ -2,6 +2,7 @@
 package options
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,12 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
+
+// MaxShutdownDelay leaves time for the rest of the shutdown in the 30 seconds that Kubernetes gives a pod.
+const MaxShutdownDelay = 20 * time.Second
 
 // Options are the operator's settings.
 type Options struct {
@@ -35,8 +40,13 @@ type Options struct {
 	CertDir string
 	// CertSecret is the Secret of the serving certificate.
 	CertSecret string
-	// BroadReaders are the users whose reads are authorized for a whole API group at once where RBAC allows all of it.
+	// BroadReaders are the users whose reads are authorized for a whole API group at once where RBAC allows all of it, and who
+	// never share their places with others.
 	BroadReaders []string
+	// MinTLSVersion is the oldest version of TLS that the aggregated API and the metrics speak, as crypto/tls numbers them.
+	MinTLSVersion uint16
+	// ShutdownDelay is how long reads are served after the end was asked for and readiness has gone.
+	ShutdownDelay time.Duration
 	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
 	ManageCertificates bool
 
@@ -46,6 +56,8 @@ type Options struct {
 	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
 	MetricsAddress string
 	HealthAddress  string
+	// Profiling serves pprof beside the metrics, to who may read its path.
+	Profiling bool
 	// LeaderElect lets one of several replicas write status, and lets them find each other.
 	LeaderElect bool
 	// LogLevel is the least level that is logged.
@@ -55,7 +67,7 @@ type Options struct {
 // Parse reads the arguments of the command line. The error of a wrong value names the flag; pflag.ErrHelp asks for help.
 func Parse(args []string, usage func(string)) (Options, error) {
 	o := Options{}
-	level, serve := "info", []string{"custom", "external"}
+	level, version, serve := "info", "1.3", []string{"custom", "external"}
 	var networks []string
 	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
 	flags.Usage = func() { usage(flags.FlagUsages()) }
@@ -67,10 +79,13 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.IntVar(&o.SecurePort, "secure-port", 6443, "The port on which the aggregated API listens.")
 	flags.StringVar(&o.CertDir, "cert-dir", filepath.Join(os.TempDir(), "sysdig-metrics-serving"), "Folder of tls.crt and tls.key of the aggregated API.")
 	flags.StringVar(&o.CertSecret, "cert-secret", "sysdig-metrics-serving-cert", "Secret of the serving certificate, in the operator's namespace.")
-	flags.StringSliceVar(&o.BroadReaders, "broad-readers", []string{"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}, "Users whose reads are authorized for a whole API group at once if they may read all of it, and one by one if not. Make it empty where an authorization webhook denies by namespace or object.")
+	flags.StringSliceVar(&o.BroadReaders, "broad-readers", []string{"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}, "Users whose reads are authorized for a whole API group at once if they may read all of it, and one by one if not. Requests of others never delay theirs. Make it empty where an authorization webhook denies by namespace or object.")
+	flags.StringVar(&version, "tls-min-version", version, "The oldest version of TLS that the aggregated API and the metrics speak: 1.2 or 1.3.")
+	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 5*time.Second, "How long reads are served after SIGTERM, while readiness fails and others learn to go elsewhere.")
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
 	flags.StringSliceVar(&networks, "allow-endpoint-networks", nil, "Networks, such as 10.96.0.0/12, to which the endpoints of SysdigConnections may lead although they hold loopback, link-local, multicast or metadata addresses, or those of this cluster's Services, pods and nodes. Needed for a Sysdig within the cluster.")
-	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "127.0.0.1:8080", "Address of the operator's own metrics; 0 for none.")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "Address of the operator's own metrics, by HTTPS, for who may read the path /metrics; 0 for none.")
+	flags.BoolVar(&o.Profiling, "profiling", false, "Serve pprof beside the metrics, for who may read the path /debug/pprof/*.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status, and let replicas find each other to share the request budget. Every replica serves. Switch off for one replica only.")
 	flags.StringVar(&level, "log-level", level, "Least level that is logged: debug, info, warn or error.")
@@ -83,6 +98,9 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	var err error
 	if o.LogLevel, err = zapcore.ParseLevel(level); err != nil {
 		return Options{}, fmt.Errorf("--log-level: %w", err)
+	}
+	if o.MinTLSVersion, err = parseTLSVersion(version); err != nil {
+		return Options{}, fmt.Errorf("--tls-min-version: %w", err)
 	}
 	if o.Serve, err = parseAPIs(serve); err != nil {
 		return Options{}, fmt.Errorf("--serve: %w", err)
@@ -108,6 +126,18 @@ func parseNetworks(texts []string) ([]netip.Prefix, error) {
 
 // Serves tells whether the operator serves an API group.
 func (o Options) Serves(api metric.API) bool { return slices.Contains(o.Serve, api) }
+
+// parseTLSVersion reads a version of TLS that is not broken.
+func parseTLSVersion(version string) (uint16, error) {
+	switch version {
+	case "1.2":
+		return tls.VersionTLS12, nil
+	case "1.3":
+		return tls.VersionTLS13, nil
+	default:
+		return 0, fmt.Errorf("%q is none of 1.2 and 1.3", version)
+	}
+}
 
 // parseAPIs reads the short names of API groups.
 func parseAPIs(names []string) ([]metric.API, error) {
@@ -139,6 +169,12 @@ func (o Options) validate() error {
 	}
 	if o.ServiceName == "" || o.CertSecret == "" || o.CertDir == "" {
 		problems = append(problems, errors.New("--service-name, --cert-secret and --cert-dir must not be empty"))
+	}
+	if o.ShutdownDelay < 0 || o.ShutdownDelay > MaxShutdownDelay {
+		problems = append(problems, fmt.Errorf("--shutdown-delay-duration: from 0 to %s", MaxShutdownDelay))
+	}
+	if o.Profiling && o.MetricsAddress == "0" {
+		problems = append(problems, errors.New("--profiling: it is served at --metrics-bind-address, which is 0"))
 	}
 	if slices.Contains(o.BroadReaders, "") {
 		problems = append(problems, errors.New("--broad-readers: a user has no empty name; say nothing at all to review each read by itself"))

@@ -1,6 +1,7 @@
 package options_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,18 @@ func TestParse(t *testing.T) {
 	help := ""
 	if _, err := options.Parse([]string{"--help"}, func(s string) { help = s }); !errors.Is(err, pflag.ErrHelp) || !strings.Contains(help, "--secure-port") {
 		t.Errorf("--help gave %v and %q", err, help)
+	}
+}
+
+func TestTLSVersion(t *testing.T) {
+	for args, want := range map[string]uint16{
+		"--namespace=a":                       tls.VersionTLS13,
+		"--namespace=a --tls-min-version=1.3": tls.VersionTLS13,
+		"--namespace=a --tls-min-version=1.2": tls.VersionTLS12,
+	} {
+		if o, err := options.Parse(strings.Fields(args), func(string) {}); err != nil || o.MinTLSVersion != want || o.Profiling {
+			t.Errorf("%s: %+v, %v, want version %#x and no profiling", args, o, err, want)
+		}
 	}
 }
 
@@ -84,19 +97,24 @@ func TestAllowedNetworks(t *testing.T) {
 func TestWrongFlagsNameThemselves(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]string{
-		"":                                                       "--namespace",
-		"--namespace=a --secure-port=0":                          "--secure-port",
-		"--namespace=a --secure-port=x":                          "--secure-port",
-		"--namespace=a --bind-address=host":                      "--bind-address",
-		"--namespace=a --log-level=loud":                         "--log-level",
-		"--namespace=a --cert-dir=":                              "--cert-dir",
-		"--namespace=a --deploymentname=web":                     "deploymentname",
-		"--namespace=a serve":                                    "serve",
+		"":                                   "--namespace",
+		"--namespace=a --secure-port=0":      "--secure-port",
+		"--namespace=a --secure-port=x":      "--secure-port",
+		"--namespace=a --bind-address=host":  "--bind-address",
+		"--namespace=a --log-level=loud":     "--log-level",
+		"--namespace=a --cert-dir=":          "--cert-dir",
+		"--namespace=a --deploymentname=web": "deploymentname",
+		"--namespace=a serve":                "serve",
+		"--namespace=a --serve=":             "--serve: there is nothing to serve: say custom, external, or custom,external",
+		"--namespace=a --serve=object":       `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
+		"--namespace=a --serve=custom,":      "--serve",
+
+		"--namespace=a --tls-min-version=1.1":                    `--tls-min-version: "1.1" is none of 1.2 and 1.3`,
+		"--namespace=a --shutdown-delay-duration=1m":             "--shutdown-delay-duration",
+		"--namespace=a --shutdown-delay-duration=-1s":            "--shutdown-delay-duration",
+		"--namespace=a --profiling --metrics-bind-address=0":     "--profiling",
 		"--namespace=a --allow-endpoint-networks=127.0.0.1":      `--allow-endpoint-networks: "127.0.0.1" is no network such as`,
 		"--namespace=a --allow-endpoint-networks=10.0.0.0/8,all": `"all" is no network`,
-		"--namespace=a --serve=":                                 "--serve: there is nothing to serve: say custom, external, or custom,external",
-		"--namespace=a --serve=object":                           `--serve: "object" is no API of the operator: say custom, external, or custom,external`,
-		"--namespace=a --serve=custom,":                          "--serve",
 	} {
 		if _, err := options.Parse(strings.Fields(args), func(string) {}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave %v, want something about %s", args, err, want)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 const (
@@ -73,7 +75,7 @@ func (b *budget) learn(now time.Time, header int) {
 func (b *budget) lower(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now.Sub(b.changed) > pointStep || b.factor == 1 {
+	if now.Sub(b.changed) > metric.Step || b.factor == 1 {
 		b.factor, b.changed = max(b.factor/2, deepest), now
 	}
 	b.apply(now)

@@ -1,10 +1,12 @@
 package poller
 
-import "time"
+import (
+	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+)
 
 const (
-	// pointStep is the distance of Sysdig's points: agents report every 10 seconds.
-	pointStep = 10 * time.Second
 	// settle is how long after a point should have arrived it is asked for.
 	settle = 500 * time.Millisecond
 	// apart is by how much replicas miss each other when the interval is too short to be shared out.
@@ -27,14 +29,14 @@ type grid struct{ interval, phase time.Duration }
 // newGrid is the grid of one replica. lag is how long after its time, read as one of our clock, a point arrives. Replicas are
 // staggered by whole points, so that each stays right behind the points.
 func newGrid(interval, lag time.Duration, share Share) grid {
-	stagger := (interval * time.Duration(share.Rank) / time.Duration(share.Count)).Truncate(pointStep)
-	return grid{interval: interval, phase: lag + settle + stagger + time.Duration(share.Rank)*apart%pointStep}
+	stagger := (interval * time.Duration(share.Rank) / time.Duration(share.Count)).Truncate(metric.Step)
+	return grid{interval: interval, phase: lag + settle + stagger + time.Duration(share.Rank)*apart%metric.Step}
 }
 
 // after is when the first round after a time begins.
 func (g grid) after(t time.Time) time.Time {
 	for n := t.Add(-g.phase).UnixNano()/int64(g.interval) - 1; ; n++ {
-		if slot := time.Unix(0, n*int64(g.interval)).UTC().Truncate(pointStep).Add(g.phase); slot.After(t) {
+		if slot := time.Unix(0, n*int64(g.interval)).UTC().Truncate(metric.Step).Add(g.phase); slot.After(t) {
 			return slot
 		}
 	}
@@ -42,9 +44,9 @@ func (g grid) after(t time.Time) time.Time {
 
 // point is the first moment, at a time or after it, at which a new point should have arrived.
 func (g grid) point(t time.Time) time.Time {
-	arrived := t.Add(-g.phase).Truncate(pointStep).Add(g.phase)
+	arrived := t.Add(-g.phase).Truncate(metric.Step).Add(g.phase)
 	if arrived.Before(t) {
-		return arrived.Add(pointStep)
+		return arrived.Add(metric.Step)
 	}
 	return arrived
 }

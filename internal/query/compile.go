@@ -145,7 +145,7 @@ func number(field string, d v1alpha1.Decimal) (float64, *metric.Failure) {
 }
 
 func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target Target) (Question, *metric.Failure) {
-	if need := c.Spec.Interval.Duration + c.Spec.IngestionLag.Duration + gridStep; b.Spec.MaxAge.Duration < need {
+	if need := c.Spec.Interval.Duration + c.Spec.IngestionLag.Duration + metric.Step; b.Spec.MaxAge.Duration < need {
 		return Question{}, metric.Failf(metric.Rejected,
 			"spec.maxAge: %s is shorter than the interval and the ingestionLag of connection %s plus one 10s point, so every sample would be too old; set it to %s or more",
 			b.Spec.MaxAge.Duration, c.Name, need)

@@ -41,7 +41,7 @@ func (a Attempt) coverageOf(s Shape, cluster Cluster) *coverage {
 		return nil
 	}
 	return &coverage{
-		shape: s, cluster: cluster, pods: a.Heard.pods, window: windowText(s.Window), since: a.ours(a.At).Add(-s.Window - gridStep), now: a.Received,
+		shape: s, cluster: cluster, pods: a.Heard.pods, window: windowText(s.Window), since: a.ours(a.At).Add(-s.Window - metric.Step), now: a.Received,
 		tallies: map[string]map[rowKey]tally{}, present: map[string]map[metric.Workload][]string{},
 	}
 }

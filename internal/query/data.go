@@ -111,7 +111,7 @@ func (r *Request) dataText() string {
 // dataWindow is the window of the data API that holds the points that a range selector of PromQL holds at a time. Points are in the
 // bucket that ends with them.
 func dataWindow(at time.Time, window time.Duration) (start, end time.Time) {
-	end = at.Truncate(gridStep)
+	end = at.Truncate(metric.Step)
 	return end.Add(-window), end
 }
 
@@ -120,7 +120,7 @@ func dataWindow(at time.Time, window time.Duration) (start, end time.Time) {
 func (l Line) askData(requests []Request, at time.Time) ([]sysdig.Answer, error) {
 	whole := questionOf(requests, at)
 	recent := whole
-	recent.Sampling, recent.Values = gridStep, slices.Clone(whole.Values)
+	recent.Sampling, recent.Values = metric.Step, slices.Clone(whole.Values)
 	if start := whole.End.Add(-lookback); start.After(whole.Start) {
 		recent.Start = start
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
@@ -38,7 +39,7 @@ func (l Line) listenData(h Heartbeat, needs Needs, at time.Time) (sysdig.Answer,
 func (h Heartbeat) question(namespaces []string) sysdig.DataRequest {
 	id, source := dataName(h.Metric)
 	question := sysdig.DataRequest{
-		Sampling: gridStep, Source: source, Values: []sysdig.DataValue{{Metric: id, Time: "avg", Group: groupOfContainers}},
+		Sampling: metric.Step, Source: source, Values: []sysdig.DataValue{{Metric: id, Time: "avg", Group: groupOfContainers}},
 	}
 	for _, some := range [][]string{namespaces, nil} {
 		text, err := sysdig.Filter(h.Scope.clauses(some))

@@ -133,7 +133,7 @@ func (h Heartbeat) selector(namespaces []string) string {
 func windowText(window time.Duration) string { return model.Duration(window).String() }
 
 // pointsOf is how many points a window has to hold: all, up to one that may be on its way.
-func pointsOf(window time.Duration) float64 { return float64(window/gridStep) - 1 }
+func pointsOf(window time.Duration) float64 { return float64(window/metric.Step) - 1 }
 
 // Read turns the answer to a heartbeat asked about a time into the time that questions may ask about. That is the same
 // time as long as a point of the last step has arrived. When ingestion is behind, it is half a step before the newest
@@ -160,8 +160,8 @@ func (h Heartbeat) Read(answer sysdig.Answer, at time.Time, asked Needs) (Heard,
 		heard.pods, heard.unknown = h.readPods(answer, asked)
 	}
 	heard.At, heard.Newest = at, time.UnixMilli(int64(newest*1000)).UTC()
-	if at.Sub(heard.Newest) > gridStep {
-		heard.At = heard.Newest.Add(halfStep - gridStep)
+	if at.Sub(heard.Newest) > metric.Step {
+		heard.At = heard.Newest.Add(halfStep - metric.Step)
 	}
 	return heard, nil
 }

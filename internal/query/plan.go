@@ -4,6 +4,8 @@ import (
 	"hash/fnv"
 	"slices"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 const (
@@ -63,7 +65,7 @@ const maxWindow = time.Hour
 // different windows.
 func (r *Request) Window() time.Duration {
 	window := min(r.Shape.Value().Window, maxWindow)
-	return (window + gridStep - 1).Truncate(gridStep)
+	return (window + metric.Step - 1).Truncate(metric.Step)
 }
 
 // Divisible tells whether the request can be halved: it asks about more than one namespace.

@@ -16,17 +16,14 @@ import (
 // request. It is no label of Sysdig's.
 const partLabel = "sysdig_metrics_part"
 
-// gridStep is the distance between two points of Sysdig: agents report every 10 seconds.
-const gridStep = 10 * time.Second
-
-// halfStep keeps the time of a question off that grid, so that it does not matter whether a range selector includes its
+// halfStep keeps the time of a question off the grid of Sysdig's points, so that it does not matter whether a range selector includes its
 // left edge.
-const halfStep = gridStep / 2
+const halfStep = metric.Step / 2
 
 // QuestionTime is the time that a question is asked about: the newest 10-second point that agents have delivered when
 // ingestion takes no longer than lag, plus half a step. Asked about now, a window would hold points that have not arrived.
 func QuestionTime(now time.Time, lag time.Duration) time.Time {
-	return now.Add(-lag).Truncate(gridStep).Add(halfStep)
+	return now.Add(-lag).Truncate(metric.Step).Add(halfStep)
 }
 
 // narrow is a set of further matchers of one request: the namespaces that are wanted, and the objects when they are few.

@@ -48,7 +48,7 @@ func (g *gap) close(at time.Time, window time.Duration) *metric.Failure {
 	if g.back.IsZero() {
 		g.back = at
 	}
-	missing := g.back.Add(window - point).Sub(at)
+	missing := g.back.Add(window - metric.Step).Sub(at)
 	if missing <= 0 {
 		return nil
 	}

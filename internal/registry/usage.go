@@ -48,16 +48,13 @@ type pace struct {
 	usage      Usage
 }
 
-// point is the distance of Sysdig's points: so much older may a value be than the newest one that could have been asked for.
-const point = 10 * time.Second
-
 // beyond is why a value gets older than maxAge before the next one comes; nil when it does not.
 func (p *pace) beyond(maxAge time.Duration) *metric.Failure {
 	if !p.stretched {
 		return nil
 	}
 	u := &p.usage
-	oldest := u.EffectiveInterval + u.IngestionLag + point
+	oldest := u.EffectiveInterval + u.IngestionLag + metric.Step // so much older may a value be than the newest that could be asked for
 	if oldest <= maxAge {
 		return nil
 	}

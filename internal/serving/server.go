@@ -4,9 +4,11 @@ package serving
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -51,8 +53,17 @@ type Config struct {
 	Kubeconfig string
 	// REST configures the client of the server's own informers.
 	REST *rest.Config
-	// BroadReaders are the names of users who are first asked about as readers of everything; see broadAuthorizer.
+	// BroadReaders are the names of users who are first asked about as readers of everything, see broadAuthorizer, and whose
+	// requests nobody else delays, see fairness.
 	BroadReaders []string
+	// MinTLSVersion is the oldest version of TLS that is spoken, as crypto/tls numbers them; 0 for 1.3.
+	MinTLSVersion uint16
+	// ShutdownDelay is how long the server goes on after it was told to end, until nobody is sent to it any more.
+	ShutdownDelay time.Duration
+	// Metrics count what is refused; nil for not counting.
+	Metrics *Metrics
+	// Unlimited lets everybody send and hold as much as the library allows. For the control runs of tests; no flag sets it.
+	Unlimited bool
 	// Insecure lets everybody read everything without authentication. For benchmarks that measure the rest; no flag sets it.
 	Insecure bool
 }
@@ -114,6 +125,10 @@ func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
 	if err := o.ApplyTo(config); err != nil {
 		return nil, fmt.Errorf("configuring the API server: %w", err)
 	}
+	config.ShutdownDelayDuration = s.config.ShutdownDelay
+	if !s.config.Unlimited && !s.config.Insecure {
+		s.limit(config)
+	}
 	if s.config.Insecure {
 		config.Authentication.Authenticator, config.Authorization.Authorizer = nil, nil
 	} else if len(s.config.BroadReaders) > 0 {
@@ -127,10 +142,26 @@ func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
 	return server, nil
 }
 
+// limit bounds what strangers and others may use up. In the order in which a request meets the bounds: connections, the gate
+// before authentication, and fairness after it.
+func (s *Server) limit(config *genericapiserver.RecommendedConfig) {
+	metrics := s.config.Metrics
+	serving := config.SecureServing
+	serving.Listener = limit(serving.Listener, maxConnections, maxConnectionsFrom, metrics.refuser(limitConnections))
+	config.FlowControl = newFairness(s.config.BroadReaders, metrics.refuser(limitInFlight))
+	config.RequestTimeout = requestTimeout
+	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return gate(genericapiserver.DefaultBuildHandlerChain(api, c), metrics)
+	}
+}
+
 func (s *Server) options() *options.CustomMetricsAdapterServerOptions {
 	o := options.NewCustomMetricsAdapterServerOptions()
 	o.SecureServing.BindAddress, o.SecureServing.BindPort = s.config.BindAddress, s.config.Port
 	o.SecureServing.MinTLSVersion = "VersionTLS13"
+	if s.config.MinTLSVersion == tls.VersionTLS12 {
+		o.SecureServing.MinTLSVersion = "VersionTLS12"
+	}
 	o.SecureServing.ServerCert.CertKey.CertFile = filepath.Join(s.config.CertDir, CertFile)
 	o.SecureServing.ServerCert.CertKey.KeyFile = filepath.Join(s.config.CertDir, KeyFile)
 	o.Authentication.RemoteKubeConfigFile = s.config.Kubeconfig

@@ -41,8 +41,8 @@ type envelope struct {
 	Data      *struct {
 		ResultType string `json:"resultType"`
 		Result     []struct {
-			Metric map[string]string `json:"metric"`
-			Value  point             `json:"value"`
+			Metric json.RawMessage `json:"metric"`
+			Value  point           `json:"value"`
 		} `json:"result"`
 	} `json:"data"`
 }
@@ -62,11 +62,16 @@ func decode(body []byte) (Answer, error) {
 		return Answer{}, errors.New("the answer holds no vector")
 	}
 	answer := Answer{Warnings: e.Warnings, Series: make([]Series, len(e.Data.Result))}
+	var labels labelReader
 	for i, r := range e.Data.Result {
 		if !r.Value.set {
 			return Answer{}, fmt.Errorf("series %d has no value", i)
 		}
-		answer.Series[i] = Series{Labels: r.Metric, Value: r.Value.value, Time: r.Value.time}
+		of, err := labels.read(r.Metric)
+		if err != nil {
+			return Answer{}, fmt.Errorf("decoding the labels of series %d: %w", i, err)
+		}
+		answer.Series[i] = Series{Labels: of, Value: r.Value.value, Time: r.Value.time}
 	}
 	return answer, nil
 }
@@ -85,11 +90,11 @@ func (p *point) UnmarshalJSON(data []byte) error {
 	if !ok {
 		return fmt.Errorf("a point is no list")
 	}
-	parts := bytes.Split(bytes.TrimSuffix(inner, []byte("]")), []byte(","))
-	if len(parts) != 2 {
-		return fmt.Errorf("a point has %d parts, want 2", len(parts))
+	first, second, ok := bytes.Cut(bytes.TrimSuffix(inner, []byte("]")), []byte(","))
+	if !ok || bytes.IndexByte(second, ',') >= 0 {
+		return fmt.Errorf("a point has %d parts, want 2", bytes.Count(inner, []byte(","))+1)
 	}
-	seconds, err := parseNumber(bytes.TrimSpace(parts[0]))
+	seconds, err := parseNumber(bytes.TrimSpace(first))
 	if err != nil {
 		return fmt.Errorf("the time of a point: %w", err)
 	}
@@ -97,7 +102,7 @@ func (p *point) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("the time of a point: %w", err)
 	}
-	value, err := parseNumber(bytes.TrimSpace(parts[1]))
+	value, err := parseNumber(bytes.TrimSpace(second))
 	if err != nil {
 		return fmt.Errorf("the value of a point: %w", err)
 	}
@@ -116,11 +121,16 @@ func unixTime(seconds float64) (time.Time, error) {
 
 // parseNumber reads a JSON number, or a JSON string that holds one.
 func parseNumber(raw json.RawMessage) (float64, error) {
-	text := string(raw)
-	if len(raw) > 0 && raw[0] == '"' {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return 0, err
-		}
+	inner, isText := bytes.CutPrefix(raw, []byte(`"`))
+	switch {
+	case !isText:
+		return parseFloat(string(raw))
+	case bytes.IndexByte(inner, '\\') < 0:
+		return parseFloat(string(bytes.TrimSuffix(inner, []byte(`"`))))
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return 0, err
 	}
 	return parseFloat(text)
 }

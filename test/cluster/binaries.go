@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -23,9 +24,18 @@ const (
 	Kwok              Component = "kwok"
 )
 
+// The programs of a node that runs pods. containerd finds runc and the CNI plugins on the machine.
+const (
+	Kubelet        Component = "kubelet"
+	KubeProxy      Component = "kube-proxy"
+	Containerd     Component = "containerd"
+	ContainerdShim Component = "containerd-shim-runc-v2"
+	Ctr            Component = "ctr"
+)
+
 const stagesFile = "kwok-stages.yaml"
 
-// Binaries is a folder that holds the executables of all components and kwok's stages.
+// Binaries is a folder that holds the executables of components and kwok's stages.
 type Binaries struct {
 	dir string
 }
@@ -46,6 +56,23 @@ func (b Binaries) Stages() string { return filepath.Join(b.dir, stagesFile) }
 // takes 10 to 15 minutes on two cores; log receives the progress, and may be nil. Processes that call this at the same time
 // take turns. It needs the go command and must run inside a clone of the repository.
 func EnsureBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
+	return ensure(ctx, log, sources.forControlPlane)
+}
+
+// EnsureNodeBinaries is [EnsureBinaries] for the programs of a node that runs pods. It takes 5 to 10 minutes more the first
+// time. Binaries.Path finds these and those of the control plane.
+func EnsureNodeBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
+	return ensure(ctx, log, sources.forNode)
+}
+
+// EnsureOldestBinaries is [EnsureBinaries] for the API server and the controller manager of the oldest Kubernetes that the
+// operator is tested on. It takes about 10 minutes the first time.
+func EnsureOldestBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
+	return ensure(ctx, log, sources.forOldest)
+}
+
+// ensure builds what is missing of a selection.
+func ensure(ctx context.Context, log io.Writer, choose func(sources, context.Context) (selection, error)) (Binaries, error) {
 	if log == nil {
 		log = io.Discard
 	}
@@ -53,23 +80,23 @@ func EnsureBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
 	if err != nil {
 		return Binaries{}, err
 	}
-	targets, err := src.targets(ctx)
+	chosen, err := choose(src, ctx)
 	if err != nil {
 		return Binaries{}, err
 	}
-	key, err := src.cacheKey(targets)
+	key, err := cacheKey(chosen.folder)
 	if err != nil {
 		return Binaries{}, err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return Binaries{}, fmt.Errorf("find a folder for the control plane's binaries: %w", err)
+		return Binaries{}, fmt.Errorf("find a folder for the binaries: %w", err)
 	}
 	b := Binaries{dir: filepath.Join(cache, "sysdig-metrics-operator", "testbed", key)}
-	if b.complete(targets) {
+	if b.complete(chosen.wanted) {
 		return b, nil
 	}
-	if err := b.fill(ctx, log, src, targets); err != nil {
+	if err := b.fill(ctx, log, src, chosen.wanted); err != nil {
 		return Binaries{}, err
 	}
 	return b, nil
@@ -87,7 +114,12 @@ func (b Binaries) missing(targets []target) []target {
 }
 
 func (b Binaries) complete(targets []target) bool {
-	return len(b.missing(targets)) == 0 && exists(b.Stages())
+	return len(b.missing(targets)) == 0 && (exists(b.Stages()) || !needStages(targets))
+}
+
+// needStages tells whether kwok is among the targets.
+func needStages(targets []target) bool {
+	return slices.ContainsFunc(targets, func(t target) bool { return t.component == Kwok })
 }
 
 // fill builds what is missing while it holds the folder's lock.
@@ -108,7 +140,7 @@ func (b Binaries) fill(ctx context.Context, log io.Writer, src sources, targets 
 			return err
 		}
 	}
-	if exists(b.Stages()) {
+	if exists(b.Stages()) || !needStages(targets) {
 		return nil
 	}
 	return b.writeStages(ctx, src)

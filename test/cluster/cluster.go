@@ -41,7 +41,7 @@ type Cluster struct {
 
 // Start builds what is missing (see [EnsureBinaries]), starts a control plane and returns when it works: the API
 // server, the controllers and the scheduler are healthy, the default service account exists and, unless
-// Options.NoNodes is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
+// Options.NoNodes or Options.Address is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
 // component ends early or is not ready in time, the error names it and quotes the end of its log, and nothing is left.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	started := time.Now()
@@ -49,11 +49,17 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	var oldest Binaries
+	if opts.Oldest {
+		if oldest, err = EnsureOldestBinaries(ctx, opts.Log); err != nil {
+			return nil, err
+		}
+	}
 	opts, temporary, err := opts.complete()
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{layout: layout{opts: opts, binaries: binaries}, temporary: temporary, launcher: newLauncher()}
+	c := &Cluster{layout: layout{opts: opts, binaries: binaries, oldest: oldest}, temporary: temporary, launcher: newLauncher()}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop(context.WithoutCancel(ctx)))
 	}
@@ -80,7 +86,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if err := c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz"); err != nil {
 		return err
 	}
-	for _, component := range []Component{ControllerManager, Scheduler, Kwok} {
+	for _, component := range c.layout.clients() {
 		if err := c.run(component); err != nil {
 			return err
 		}
@@ -100,7 +106,7 @@ func (c *Cluster) prepare() (err error) {
 	if l.ports, err = freePorts(); err != nil {
 		return err
 	}
-	if l.pki, err = newPKI(filepath.Join(l.opts.Dir, "pki"), time.Now()); err != nil {
+	if l.pki, err = newPKI(filepath.Join(l.opts.Dir, "pki"), time.Now(), l.addresses()...); err != nil {
 		return err
 	}
 	if err := l.writeKubeconfigs(); err != nil {
@@ -120,8 +126,35 @@ func (c *Cluster) prepare() (err error) {
 
 // run starts a component of the control plane.
 func (c *Cluster) run(component Component) error {
-	_, err := c.launch(component, c.layout.binaries.Path(component), c.layout.args(component))
+	_, err := c.launch(component, c.layout.executable(component), c.layout.args(component))
 	return err
+}
+
+// RestartAPIServer ends the API server as an upgrade does, and starts it again after a pause. It returns when it is ready.
+func (c *Cluster) RestartAPIServer(ctx context.Context, pause time.Duration) error {
+	c.mu.Lock()
+	var running *process
+	for _, p := range c.processes {
+		if p.component == APIServer && !p.ended() {
+			running = p
+		}
+	}
+	c.mu.Unlock()
+	if running == nil {
+		return fmt.Errorf("%s does not run", APIServer)
+	}
+	if err := running.stop(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+	}
+	if err := c.run(APIServer); err != nil {
+		return err
+	}
+	return c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz")
 }
 
 // launch starts a process and notes its id in the folder. Its environment holds no settings of the user.

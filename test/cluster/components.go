@@ -2,18 +2,24 @@ package cluster
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
 )
 
 const (
-	apiServerClusterIP = "10.96.0.1" // the first address of the services' range
+	apiServerClusterIP = "10.96.0.1" // the first address of ServiceCIDR
 	frontProxyUser     = "front-proxy-client"
-	frontProxyClient   = "front-proxy" // names its certificate
+	frontProxyClient   = "front-proxy"    // names its certificate
+	kubeletClient      = "kubelet-client" // names the certificate that the API server shows to kubelets
 	etcdData           = "etcd-data"
 	loopback           = "127.0.0.1"
 )
+
+// ServiceCIDR is the range of the services' addresses.
+const ServiceCIDR = "10.96.0.0/16"
 
 // controllers are those that tests of workloads, autoscaling and RBAC need. Without the node lifecycle controller a
 // node stays Ready and keeps its pods however slow the machine is.
@@ -37,14 +43,47 @@ type layout struct {
 	pki      *pki
 	ports    ports
 	binaries Binaries
+	oldest   Binaries // set when Options.Oldest is
+}
+
+// executable is the path of a component's program.
+func (l layout) executable(c Component) string {
+	if l.opts.Oldest && (c == APIServer || c == ControllerManager) {
+		return l.oldest.Path(c)
+	}
+	return l.binaries.Path(c)
 }
 
 // url is the address of a server of this cluster.
 func url(port int) string { return fmt.Sprintf("https://%s:%d", loopback, port) }
 
+// apiServerURL is where clients find the API server, nodes included.
+func (l layout) apiServerURL() string {
+	if !l.opts.Address.IsValid() {
+		return url(l.ports.apiServer)
+	}
+	return "https://" + netip.AddrPortFrom(l.opts.Address, uint16(l.ports.apiServer)).String()
+}
+
 // kubeconfig is the file with a component's own identity.
 func (l layout) kubeconfig(c Component) string {
 	return filepath.Join(l.opts.Dir, string(c)+".kubeconfig")
+}
+
+// addresses are those of the API server beside loopback.
+func (l layout) addresses() []net.IP {
+	if !l.opts.Address.IsValid() {
+		return nil
+	}
+	return []net.IP{l.opts.Address.AsSlice()}
+}
+
+// clients are the components that talk to the API server.
+func (l layout) clients() []Component {
+	if l.opts.Address.IsValid() {
+		return []Component{ControllerManager, Scheduler}
+	}
+	return []Component{ControllerManager, Scheduler, Kwok}
 }
 
 // args returns the arguments of a component, the extra ones last.
@@ -87,21 +126,35 @@ func (l layout) etcdArgs() []string {
 // controller that would remove the taint does not run.
 func (l layout) apiServerArgs() []string {
 	p := l.pki
-	return []string{
-		"--bind-address=" + loopback, "--advertise-address=" + loopback, "--secure-port=" + strconv.Itoa(l.ports.apiServer),
-		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged",
-		"--etcd-servers=" + url(l.ports.etcdClient), "--etcd-cafile=" + p.certFile("ca"),
-		"--etcd-certfile=" + p.certFile("component"), "--etcd-keyfile=" + p.keyFile("component"),
-		"--authorization-mode=RBAC", "--disable-admission-plugins=TaintNodesByCondition",
-		"--tls-cert-file=" + p.certFile("kube-apiserver"), "--tls-private-key-file=" + p.keyFile("kube-apiserver"),
-		"--client-ca-file=" + p.certFile("ca"),
+	return append(l.addressArgs(),
+		"--secure-port="+strconv.Itoa(l.ports.apiServer), "--service-cluster-ip-range="+ServiceCIDR, "--allow-privileged",
+		"--etcd-servers="+url(l.ports.etcdClient), "--etcd-cafile="+p.certFile("ca"),
+		"--etcd-certfile="+p.certFile("component"), "--etcd-keyfile="+p.keyFile("component"),
+		"--disable-admission-plugins=TaintNodesByCondition",
+		"--tls-cert-file="+p.certFile("kube-apiserver"), "--tls-private-key-file="+p.keyFile("kube-apiserver"),
+		"--client-ca-file="+p.certFile("ca"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-		"--service-account-key-file=" + p.keyFile("service-account"),
-		"--service-account-signing-key-file=" + p.keyFile("service-account"),
-		"--requestheader-client-ca-file=" + p.certFile("front-proxy-ca"), "--requestheader-allowed-names=" + frontProxyUser,
+		"--service-account-key-file="+p.keyFile("service-account"),
+		"--service-account-signing-key-file="+p.keyFile("service-account"),
+		"--requestheader-client-ca-file="+p.certFile("front-proxy-ca"), "--requestheader-allowed-names="+frontProxyUser,
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
-		"--proxy-client-cert-file=" + p.certFile(frontProxyClient), "--proxy-client-key-file=" + p.keyFile(frontProxyClient),
+		"--proxy-client-cert-file="+p.certFile(frontProxyClient), "--proxy-client-key-file="+p.keyFile(frontProxyClient),
+	)
+}
+
+// addressArgs say where the API server is, and whether there are kubelets.
+func (l layout) addressArgs() []string {
+	if !l.opts.Address.IsValid() {
+		return []string{
+			"--bind-address=" + loopback, "--advertise-address=" + loopback, "--endpoint-reconciler-type=none", "--authorization-mode=RBAC",
+		}
+	}
+	return []string{
+		"--bind-address=0.0.0.0", "--advertise-address=" + l.opts.Address.String(),
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-client-certificate=" + l.pki.certFile(kubeletClient), "--kubelet-client-key=" + l.pki.keyFile(kubeletClient),
+		"--kubelet-certificate-authority=" + l.pki.certFile("ca"),
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"os"
+	"syscall"
 )
 
 // HostProcess is a process of this machine that runs beside the control plane and ends with it.
@@ -34,6 +35,15 @@ func (h *HostProcess) Failure() error {
 
 // Stop ends the process with SIGTERM, and with SIGKILL after five seconds or as soon as ctx is done.
 func (h *HostProcess) Stop(ctx context.Context) error { return h.process.stop(ctx) }
+
+// Terminate asks the process to end with SIGTERM, as the kubelet does, and does not wait for it.
+func (h *HostProcess) Terminate() error {
+	h.process.stopping.Store(true)
+	return h.process.handle.Signal(syscall.SIGTERM)
+}
+
+// Done is closed when the process has ended.
+func (h *HostProcess) Done() <-chan struct{} { return h.process.done }
 
 // Kill ends the process with SIGKILL.
 func (h *HostProcess) Kill() error {

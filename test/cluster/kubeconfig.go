@@ -40,7 +40,7 @@ func (l layout) writeKubeconfigs() error {
 func (l layout) writeKubeconfig(path, name, namespace string, user *clientcmdapi.AuthInfo) error {
 	const cluster = "testcluster"
 	config := clientcmdapi.NewConfig()
-	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: url(l.ports.apiServer), CertificateAuthorityData: l.pki.ca.keyPair.cert}
+	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: l.apiServerURL(), CertificateAuthorityData: l.pki.ca.keyPair.cert}
 	config.AuthInfos[name] = user
 	config.Contexts[cluster] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: name, Namespace: namespace}
 	config.CurrentContext = cluster

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,6 +31,12 @@ type Options struct {
 	// Detach lets the cluster outlive this process; StopDir ends it. Otherwise it dies with this process on
 	// Linux, even if this process is killed.
 	Detach bool
+	// Address is for nodes that run pods, see package test/node: the API server listens there, too, is the Service
+	// kubernetes, and knows kubelets. It is an address of this machine that pods reach. Then there is no kwok, and nodes
+	// register themselves. By default everything is on loopback.
+	Address netip.Addr
+	// Oldest runs the API server and the controller manager of the oldest Kubernetes that the operator is tested on.
+	Oldest bool
 	// NoNodes starts without a node; any Node that is created afterwards becomes Ready.
 	NoNodes bool
 }

@@ -124,7 +124,8 @@ type pki struct {
 
 // newPKI makes the authorities, the servers' certificates and the service accounts' signing key, in dir.
 // NAME.crt and NAME.key hold the certificate and the key of NAME; the keys are readable by the owner only.
-func newPKI(dir string, now time.Time) (*pki, error) {
+// The API server is also known by the further addresses.
+func newPKI(dir string, now time.Time, addresses ...net.IP) (*pki, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the certificates' folder: %w", err)
 	}
@@ -142,13 +143,13 @@ func newPKI(dir string, now time.Time) (*pki, error) {
 			return nil, err
 		}
 	}
-	return p, p.issueAll()
+	return p, p.issueAll(addresses)
 }
 
-func (p *pki) issueAll() error {
+func (p *pki) issueAll(addresses []net.IP) error {
 	apiServer, err := p.ca.serving("kube-apiserver", []string{
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-	}, net.ParseIP(apiServerClusterIP))
+	}, append(addresses, net.ParseIP(apiServerClusterIP))...)
 	if err != nil {
 		return err
 	}
@@ -160,12 +161,17 @@ func (p *pki) issueAll() error {
 	if err != nil {
 		return err
 	}
+	kubelets, err := p.ca.client(kubeletClient, "system:masters")
+	if err != nil {
+		return err
+	}
 	_, serviceAccount, err := newKey()
 	if err != nil {
 		return err
 	}
 	for name, pair := range map[string]keyPair{
 		"kube-apiserver": apiServer, "component": component, frontProxyClient: frontProxy, "service-account": {key: serviceAccount},
+		kubeletClient: kubelets,
 	} {
 		if err := p.write(name, pair); err != nil {
 			return err

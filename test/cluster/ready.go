@@ -56,13 +56,14 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-// waitFor polls check until it returns nil. It gives up when the deadline passes or when any component has ended.
+// waitFor polls check until it returns nil. It gives up when the deadline passes or when any component has ended
+// that nobody ends on purpose.
 // The component is the one whose log the error quotes.
 func (c *Cluster) waitFor(ctx context.Context, what string, component Component, check func(context.Context) error) error {
 	last := errors.New("no answer")
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		for _, p := range c.processes {
-			if p.ended() {
+			if p.ended() && !p.stopping.Load() {
 				return false, p.failure()
 			}
 		}
@@ -88,7 +89,7 @@ func (c *Cluster) waitFor(ctx context.Context, what string, component Component,
 
 // waitUsable creates the node and waits until pods can be created in the default namespace and run.
 func (c *Cluster) waitUsable(ctx context.Context) error {
-	if !c.layout.opts.NoNodes {
+	if !c.layout.opts.NoNodes && !c.layout.opts.Address.IsValid() {
 		if _, err := c.client.CoreV1().Nodes().Create(ctx, newNode(), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create the node: %w", err)
 		}

@@ -12,15 +12,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
 const projectModule = "github.com/sysdig-metrics/sysdig-metrics-operator"
 
-// sources locates the two modules that pin what the control plane is built from.
+// sources locates the modules that pin what the control plane and nodes are built from.
 type sources struct {
 	kubernetes string // folder of the module for etcd and Kubernetes
 	kwok       string // folder of the module for kwok
+	containerd string // folder of the module for containerd
+	oldest     string // folder of the module for the oldest Kubernetes
 }
 
 // target is one executable to build.
@@ -43,7 +46,10 @@ func findSources() (sources, error) {
 	for _, start := range starts {
 		if root, ok := moduleRoot(start); ok {
 			binaries := filepath.Join(root, "test", "cluster", "binaries")
-			return sources{kubernetes: filepath.Join(binaries, "kubernetes"), kwok: filepath.Join(binaries, "kwok")}, nil
+			return sources{
+				kubernetes: filepath.Join(binaries, "kubernetes"), kwok: filepath.Join(binaries, "kwok"), containerd: filepath.Join(binaries, "containerd"),
+				oldest: filepath.Join(binaries, "oldest"),
+			}, nil
 		}
 	}
 	return sources{}, fmt.Errorf("no clone of %s around %s: run this inside the repository", projectModule, strings.Join(starts, " or "))
@@ -73,21 +79,56 @@ func declares(gomod []byte, module string) bool {
 	return false
 }
 
-// targets lists the executables in build order, the one that takes longest to compile first.
-func (s sources) targets(ctx context.Context) ([]target, error) {
-	version, err := goCommand(ctx, s.kubernetes, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+// selection is which executables are wanted, of all that share a folder.
+type selection struct{ wanted, folder []target }
+
+func (s sources) forControlPlane(ctx context.Context) (selection, error) {
+	plane, node, err := s.newest(ctx)
+	return selection{wanted: plane, folder: slices.Concat(plane, node)}, err
+}
+
+func (s sources) forNode(ctx context.Context) (selection, error) {
+	plane, node, err := s.newest(ctx)
+	return selection{wanted: node, folder: slices.Concat(plane, node)}, err
+}
+
+func (s sources) forOldest(ctx context.Context) (selection, error) {
+	flags, err := kubernetesFlags(ctx, s.oldest)
+	targets := kubernetesTargets(s.oldest, flags, APIServer, ControllerManager)
+	return selection{wanted: targets, folder: targets}, err
+}
+
+// newest lists the executables of the control plane and those of a node in build order, the one that takes longest to compile
+// first.
+func (s sources) newest(ctx context.Context) (plane, node []target, err error) {
+	flags, err := kubernetesFlags(ctx, s.kubernetes)
 	if err != nil {
-		return nil, fmt.Errorf("find the pinned Kubernetes version: %w", err)
+		return nil, nil, err
 	}
-	kubernetes, err := versionFlags(strings.TrimSpace(version))
+	plane = append(plane, target{Etcd, s.kubernetes, "go.etcd.io/etcd/server/v3", flags})
+	plane = append(plane, kubernetesTargets(s.kubernetes, flags, APIServer, ControllerManager, Scheduler, Kubectl)...)
+	plane = append(plane, target{Kwok, s.kwok, "sigs.k8s.io/kwok/cmd/kwok", "-s -w"})
+	node = kubernetesTargets(s.kubernetes, flags, Kubelet, KubeProxy)
+	for _, c := range []Component{Containerd, ContainerdShim, Ctr} {
+		node = append(node, target{c, s.containerd, "github.com/containerd/containerd/v2/cmd/" + string(c), "-s -w"})
+	}
+	return plane, node, nil
+}
+
+func kubernetesTargets(module, flags string, components ...Component) (targets []target) {
+	for _, c := range components {
+		targets = append(targets, target{c, module, "k8s.io/kubernetes/cmd/" + string(c), flags})
+	}
+	return targets
+}
+
+// kubernetesFlags are the linker flags of the Kubernetes version that a module pins.
+func kubernetesFlags(ctx context.Context, module string) (string, error) {
+	version, err := goCommand(ctx, module, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("find the pinned Kubernetes version: %w", err)
 	}
-	targets := []target{{Etcd, s.kubernetes, "go.etcd.io/etcd/server/v3", kubernetes}}
-	for _, c := range []Component{APIServer, ControllerManager, Scheduler, Kubectl} {
-		targets = append(targets, target{c, s.kubernetes, "k8s.io/kubernetes/cmd/" + string(c), kubernetes})
-	}
-	return append(targets, target{Kwok, s.kwok, "sigs.k8s.io/kwok/cmd/kwok", "-s -w"}), nil
+	return versionFlags(strings.TrimSpace(version))
 }
 
 // versionFlags are the linker flags that make the programs report the version. Without them they report v0.0.0, which
@@ -103,13 +144,17 @@ func versionFlags(version string) (string, error) {
 }
 
 // cacheKey identifies everything that decides what the executables contain.
-func (s sources) cacheKey(targets []target) (string, error) {
+func cacheKey(targets []target) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	var modules []string
 	for _, t := range targets {
 		fmt.Fprintln(h, t.component, t.pkg, t.ldflags)
+		if !slices.Contains(modules, t.module) {
+			modules = append(modules, t.module)
+		}
 	}
-	for _, dir := range []string{s.kubernetes, s.kwok} {
+	for _, dir := range modules {
 		for _, name := range []string{"go.mod", "go.sum"} {
 			if err := hashFile(h, filepath.Join(dir, name)); err != nil {
 				return "", fmt.Errorf("compute the key of the binaries' folder: %w", err)

@@ -11,50 +11,51 @@ import (
 	"time"
 )
 
-// fakeSources writes module files with the given contents.
-func fakeSources(t *testing.T, contents string) sources {
+// fakeModule writes module files with the given contents and returns their folder.
+func fakeModule(t *testing.T, contents string) string {
 	t.Helper()
-	root := t.TempDir()
-	src := sources{kubernetes: filepath.Join(root, "kubernetes"), kwok: filepath.Join(root, "kwok")}
-	for _, dir := range []string{src.kubernetes, src.kwok} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	dir := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"go.mod", "go.sum"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
-	return src
+	return dir
 }
 
 func TestCacheKey(t *testing.T) {
-	targets := []target{{Etcd, "folder", "example.com/etcd", "-s"}}
-	key := func(src sources, targets []target) string {
-		k, err := src.cacheKey(targets)
+	key := func(targets ...target) string {
+		k, err := cacheKey(targets)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
-	base := key(fakeSources(t, "one"), targets)
+	etcd := target{Etcd, fakeModule(t, "one"), "example.com/etcd", "-s"}
+	kwok := target{Kwok, fakeModule(t, "two"), "example.com/kwok", "-s"}
+	base := key(etcd, kwok)
 
 	if len(base) != 12 {
 		t.Errorf("the key %q has not 12 characters", base)
 	}
-	moved := []target{{Etcd, "elsewhere", "example.com/etcd", "-s"}}
-	if got := key(fakeSources(t, "one"), moved); got != base {
+	moved := etcd
+	moved.module = fakeModule(t, "one")
+	if got := key(moved, kwok); got != base {
 		t.Errorf("another clone has the key %s, want %s", got, base)
 	}
-	if got := key(fakeSources(t, "two"), targets); got == base {
+	updated := kwok
+	updated.module = fakeModule(t, "three")
+	if got := key(etcd, updated); got == base {
 		t.Error("other module files have the same key")
 	}
-	if got := key(fakeSources(t, "one"), []target{{Etcd, "folder", "example.com/etcd", "-w"}}); got == base {
+	linked := etcd
+	linked.ldflags = "-w"
+	if got := key(linked, kwok); got == base {
 		t.Error("other linker flags have the same key")
 	}
-	empty := sources{kubernetes: t.TempDir(), kwok: t.TempDir()}
-	if _, err := empty.cacheKey(targets); !errors.Is(err, os.ErrNotExist) {
+	lost := etcd
+	lost.module = t.TempDir()
+	if _, err := cacheKey([]target{lost}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without module files the error is %v", err)
 	}
 }

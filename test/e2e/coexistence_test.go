@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -493,17 +491,8 @@ func (c *neighbours) eventuallyRouted(api metric.API, want bool) {
 	c.t.Helper()
 	line := fmt.Sprintf("sysdig_metrics_api_routed{api=%q} %d", api, map[bool]int{true: 1}[want])
 	c.eventually(10*time.Second, line, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.stage.MetricsURL(), nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err == nil && !strings.Contains(string(body), line+"\n") {
+		body, err := c.stage.Metrics(ctx)
+		if err == nil && !strings.Contains(body, line+"\n") {
 			err = errors.New("the operator does not say so")
 		}
 		return err

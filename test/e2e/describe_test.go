@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"flag"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,12 +87,7 @@ func TestOwnMetrics(t *testing.T) {
 	c.deploy("web", 1, 10)
 	c.bind("web", nil)
 	c.eventuallyServed(time.Minute, c.servicePath("web"))
-	response, err := http.Get(c.stage.MetricsURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err := c.stage.Metrics(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +105,7 @@ func TestOwnMetrics(t *testing.T) {
 		`controller_runtime_reconcile_total{`,
 		`go_goroutines`,
 	} {
-		if !strings.Contains(string(body), "\n"+series) {
+		if !strings.Contains(body, "\n"+series) {
 			t.Errorf("no series %s", series)
 		}
 	}

@@ -22,6 +22,9 @@ import (
 // theStage is set once for all tests of the package; tests keep to namespaces and connections of their own.
 var theStage *stage.Stage
 
+// oldest is set by make e2e-oldest.
+var oldest = flag.Bool("oldest", false, "run on the oldest Kubernetes that is supported")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
@@ -38,7 +41,7 @@ func run(m *testing.M) int {
 	defer cancel()
 	var err error
 	theStage, err = stage.Start(ctx, stage.Options{
-		Cluster: cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second},
+		Cluster: cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second, Oldest: *oldest},
 		Race:    true, Log: os.Stderr,
 		Flags: []string{"--log-level=debug"}, // TestNoSecretIsTold reads everything that may be logged
 	})

@@ -1,11 +1,7 @@
 package manifests_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,27 +11,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
-
-// What the operator may do beyond what every ServiceAccount may do is written down in testdata.
-func TestRulesOfTheOperator(t *testing.T) {
-	temporary(t, "serviceaccount", "nobody", "-n", "default")
-	nobody, operator := clientOf(t, "default", "nobody"), clientOf(t, namespace, account)
-	everywhere := without(rules(t, operator, "default"), rules(t, nobody, "default"))
-	var got bytes.Buffer
-	section(&got, "in every namespace and of the cluster", everywhere)
-	for _, name := range namespaces(t) {
-		if here := without(rules(t, operator, name), rules(t, nobody, name), everywhere); len(here) > 0 {
-			section(&got, "in "+name, here)
-		}
-	}
-	want, err := os.ReadFile("testdata/rbac.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.String() != string(want) {
-		t.Errorf("the operator may\n%s\nwant\n%s", got.String(), want)
-	}
-}
 
 // Nothing that is granted by whichever way contains one of these verbs, but that replicas remove the leases of those that are gone.
 func TestTheOperatorHasNoDangerousVerb(t *testing.T) {
@@ -135,13 +110,6 @@ func without(a allowed, others ...allowed) allowed {
 		}
 	}
 	return result
-}
-
-func section(out *bytes.Buffer, title string, a allowed) {
-	fmt.Fprintf(out, "%s:\n", title)
-	for _, resource := range slices.Sorted(maps.Keys(a)) {
-		fmt.Fprintf(out, "  %s: %s\n", resource, strings.Join(slices.Sorted(maps.Keys(a[resource])), " "))
-	}
 }
 
 // user is whom a SubjectAccessReview is about.

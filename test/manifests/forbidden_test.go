@@ -45,16 +45,16 @@ func (u user) check(t *testing.T, want bool, table []access) {
 
 func TestTheOperatorMay(t *testing.T) {
 	operator.check(t, true, []access{
-		{name: "read the token's Secret", verbs: reads, resources: "secrets", namespace: namespace},
-		{name: "replace its certificate", verbs: "update", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
+		{name: "read the token's Secret", verbs: "list watch", resources: "secrets", namespace: namespace},
+		{name: "read and replace its certificate", verbs: "get update", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
 		{name: "write the status of its kinds", verbs: "patch", group: group, resources: "sysdigmetricbindings/status sysdigconnections/status", namespace: "default", object: "any"},
 		{name: "write the caBundle of v1beta1", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.custom.metrics.k8s.io"},
 		{name: "write the caBundle of v1beta2", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta2.custom.metrics.k8s.io"},
 		{name: "write the caBundle of external metrics", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.external.metrics.k8s.io"},
 		{name: "ask who a caller is and what it may", verbs: "create", group: "authorization.k8s.io", resources: "subjectaccessreviews"},
 		{name: "keep the leases of its replicas", verbs: reads + " create update delete", group: "coordination.k8s.io", resources: "leases", namespace: namespace},
-		{name: "watch workloads", verbs: reads, group: "apps", resources: "deployments statefulsets daemonsets"},
-		{name: "watch autoscalers", verbs: reads, group: "autoscaling", resources: "horizontalpodautoscalers"},
+		{name: "watch workloads", verbs: "list watch", group: "apps", resources: "deployments statefulsets daemonsets"},
+		{name: "watch autoscalers", verbs: "list watch", group: "autoscaling", resources: "horizontalpodautoscalers"},
 		{name: "ask what it may do itself", verbs: "create", group: "authorization.k8s.io", resources: "selfsubjectaccessreviews"},
 		{name: "read the front proxy's authority", verbs: reads, resources: "configmaps", namespace: "kube-system", object: "extension-apiserver-authentication"},
 	})

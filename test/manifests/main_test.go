@@ -3,6 +3,7 @@ package manifests_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,11 @@ var (
 	objects dynamic.Interface
 )
 
+// oldest is set by make e2e-oldest.
+var oldest = flag.Bool("oldest", false, "run on the oldest Kubernetes that is supported")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,7 +57,7 @@ func run(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute) // The first start builds the control plane.
 	defer cancel()
 	// The HPA controller looks at an HPA when its spec is written, and not again: the tests write the status in its place.
-	if testbed, err = cluster.Start(ctx, cluster.Options{Log: os.Stderr, HPASyncPeriod: time.Hour}); err != nil {
+	if testbed, err = cluster.Start(ctx, cluster.Options{Log: os.Stderr, HPASyncPeriod: time.Hour, Oldest: *oldest}); err != nil {
 		return 0, err
 	}
 	defer func() {

@@ -13,8 +13,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,12 +28,17 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/options"
 )
 
-var variants = []string{"default", "overlays/dev", "overlays/production", "overlays/custom-only", "overlays/external-only"}
+var variants = []string{"default", "overlays/dev", "overlays/production", "overlays/custom-only", "overlays/external-only", certManager}
+
+// certManager needs kinds that are not there: test/packages applies it.
+const certManager = "overlays/cert-manager"
 
 func TestOverlaysAreAccepted(t *testing.T) {
 	for _, folder := range variants {
 		t.Run(folder, func(t *testing.T) {
-			kubectl(t, install(folder, "--dry-run=server")...)
+			if folder != certManager {
+				kubectl(t, install(folder, "--dry-run=server")...)
+			}
 			deployment := deploymentOf(t, folder)
 			if _, err := createPod(t.Context(), deployment); err != nil {
 				t.Errorf("the namespace refuses the Deployment's pod: %v", err)
@@ -63,7 +70,7 @@ func TestOverlaysKeepTheRestrictedSecurityContext(t *testing.T) {
 				t.Errorf("the container's security context is %v, want %v", got, wantContainer)
 			}
 			for _, volume := range spec.Volumes {
-				if volume.EmptyDir == nil {
+				if issued := folder == certManager && volume.Secret != nil; volume.EmptyDir == nil && !issued {
 					t.Errorf("the volume %s comes from elsewhere", volume.Name)
 				}
 			}
@@ -90,6 +97,9 @@ func TestTheOperatorUnderstandsTheArguments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if want := folder != certManager; parsed.ManageCertificates != want {
+				t.Errorf("it manages certificates: %t, want %t", parsed.ManageCertificates, want)
+			}
 			if want := folder != "overlays/dev"; parsed.LeaderElect != want {
 				t.Errorf("leader election is %t, want %t", parsed.LeaderElect, want)
 			}
@@ -110,7 +120,7 @@ func TestEachFolderBringsWhatItServes(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", namespace)
 	byAPI := map[metric.API][]string{metric.CustomMetrics: {v1beta1Custom, v1beta2Custom}, metric.ExternalMetrics: {v1beta1External}}
 	for folder, serve := range map[string][]metric.API{
-		"operator": nil, "default": metric.APIs(), "overlays/dev": metric.APIs(), "overlays/production": metric.APIs(),
+		"operator": nil, "default": metric.APIs(), "overlays/dev": metric.APIs(), "overlays/production": metric.APIs(), certManager: metric.APIs(),
 		"overlays/custom-only": {metric.CustomMetrics}, "overlays/external-only": {metric.ExternalMetrics},
 	} {
 		t.Run(folder, func(t *testing.T) {
@@ -156,7 +166,7 @@ func TestEachFolderLetsUsersReadWhatItServes(t *testing.T) {
 	const customRole, externalRole = "sysdig-metrics-custom-metrics-viewer", "sysdig-metrics-external-metrics-viewer"
 	both := map[string][]string{custom: {customRole}, external: {externalRole}}
 	for folder, want := range map[string]map[string][]string{
-		"default": both, "overlays/dev": both, "overlays/production": both,
+		"default": both, "overlays/dev": both, "overlays/production": both, certManager: both,
 		"overlays/custom-only": {custom: {customRole}}, "overlays/external-only": {external: {externalRole}},
 	} {
 		t.Run(folder, func(t *testing.T) {
@@ -209,6 +219,57 @@ func TestProductionNeverLosesBothReplicasAtOnce(t *testing.T) {
 		}
 	}
 	t.Error("nothing puts the replicas on different nodes")
+}
+
+// Without a rule for each of its ports, and for whom it asks, production would be cut off.
+func TestTheNetworkPolicyKeepsEveryPortOpen(t *testing.T) {
+	var policy networkingv1.NetworkPolicy
+	find(t, "overlays/production", "NetworkPolicy", &policy)
+	deployment := deploymentOf(t, "overlays/production")
+	if policy.Namespace != deployment.Namespace || !reflect.DeepEqual(policy.Spec.PodSelector, *deployment.Spec.Selector) {
+		t.Errorf("it is about %s %v, the Deployment is %s %v", policy.Namespace, policy.Spec.PodSelector, deployment.Namespace, deployment.Spec.Selector)
+	}
+	in := map[string]bool{}
+	for _, rule := range policy.Spec.Ingress {
+		if len(rule.From) > 0 {
+			t.Errorf("only %v may come in: the kube-apiserver is no pod", rule.From)
+		}
+		for _, port := range rule.Ports {
+			in[port.Port.String()] = true
+		}
+	}
+	for _, port := range deployment.Spec.Template.Spec.Containers[0].Ports {
+		if !in[port.Name] {
+			t.Errorf("nobody may reach the port %s", port.Name)
+		}
+	}
+	out := map[string]bool{}
+	for _, rule := range policy.Spec.Egress {
+		for _, port := range rule.Ports {
+			protocol := corev1.ProtocolTCP
+			if port.Protocol != nil {
+				protocol = *port.Protocol
+			}
+			out[string(protocol)+" "+port.Port.String()] = true
+		}
+	}
+	want := map[string]bool{"UDP 53": true, "TCP 53": true, "TCP 443": true, "TCP 6443": true}
+	if !reflect.DeepEqual(out, want) || len(policy.Spec.PolicyTypes) != 2 {
+		t.Errorf("it may reach %v, by %v, want %v", out, policy.Spec.PolicyTypes, want)
+	}
+}
+
+func TestProductionHasAPriorityAndRoom(t *testing.T) {
+	var class schedulingv1.PriorityClass
+	find(t, "overlays/production", "PriorityClass", &class)
+	pod := deploymentOf(t, "overlays/production").Spec.Template.Spec
+	if pod.PriorityClassName != class.Name || class.GlobalDefault || class.Value <= 0 || class.Value >= 1_000_000_000 {
+		t.Errorf("the pods have the class %s, and there is %+v", pod.PriorityClassName, class)
+	}
+	room := pod.Containers[0].Resources
+	if room.Requests.Cpu().IsZero() || room.Requests.Memory().IsZero() || room.Limits.Memory().Cmp(*room.Requests.Memory()) < 0 || !room.Limits.Cpu().IsZero() {
+		t.Errorf("the resources are %+v", room)
+	}
 }
 
 // createPod makes the Deployment's pod without keeping it.

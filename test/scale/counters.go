@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -41,14 +42,18 @@ func (c counters) events() float64 { return c.writes() - c.status - c.leases }
 
 // meter reads counters of the operator and of the API server.
 type meter struct {
-	operatorURL string
-	apiServer   kubernetes.Interface
-	pid         int
+	operator  func(context.Context) (metrics string, err error)
+	apiServer kubernetes.Interface
+	pid       int
 }
 
 func (m meter) read(ctx context.Context) (counters, error) {
 	var c counters
-	operator, err := scrape(ctx, m.operatorURL)
+	own, err := m.operator(ctx)
+	if err != nil {
+		return c, fmt.Errorf("metrics of the operator: %w", err)
+	}
+	operator, err := parseMetrics(strings.NewReader(own))
 	if err != nil {
 		return c, err
 	}
@@ -101,19 +106,6 @@ next:
 		total += s.value
 	}
 	return total
-}
-
-func scrape(ctx context.Context, url string) (families, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("metrics of the operator: %w", err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("metrics of the operator: %w", err)
-	}
-	defer response.Body.Close()
-	return parseMetrics(response.Body)
 }
 
 // parseMetrics reads the text format of Prometheus.

@@ -231,7 +231,7 @@ func (r *run) written(ctx context.Context) error {
 }
 
 func (r *run) meter() meter {
-	return meter{operatorURL: r.stage.MetricsURL(), apiServer: r.client, pid: r.stage.OperatorPID()}
+	return meter{operator: r.stage.Metrics, apiServer: r.client, pid: r.stage.OperatorPID()}
 }
 
 // observe measures the operator while something goes on, which may return how long reads took.

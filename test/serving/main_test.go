@@ -100,6 +100,12 @@ type server struct {
 // start runs a server with these broad readers until the end of the test.
 func start(t *testing.T, broadReaders ...string) *server {
 	t.Helper()
+	return startWith(t, func(c *serving.Config) { c.BroadReaders = broadReaders })
+}
+
+// startWith runs a server whose configuration is changed.
+func startWith(t *testing.T, change func(*serving.Config)) *server {
+	t.Helper()
 	ports, err := cluster.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
@@ -110,10 +116,12 @@ func start(t *testing.T, broadReaders ...string) *server {
 	}
 	s := &server{port: ports[0], reads: &counted{MetricsProvider: fake.NewProvider(), reads: map[string]int{}}}
 	dir := s.certify(t)
-	running := serving.New(serving.Config{
+	settings := serving.Config{
 		Name: "test", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: s.port, CertDir: dir,
-		Kubeconfig: kubeconfig, REST: config, BroadReaders: broadReaders,
-	}, s.reads, s.reads)
+		Kubeconfig: kubeconfig, REST: config,
+	}
+	change(&settings)
+	running := serving.New(settings, s.reads, s.reads)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- running.Start(ctx) }()
@@ -151,6 +159,7 @@ func (s *server) certify(t *testing.T) (dir string) {
 	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{frontProxy}, MinVersion: tls.VersionTLS13},
 		MaxIdleConnsPerHost: 64,
+		ForceAttemptHTTP2:   true, // as the aggregation layer does
 	}}
 	return dir
 }
@@ -175,6 +184,11 @@ func (s *server) waitReady(t *testing.T) {
 
 // ask reads a path as the aggregation layer does for a user, and returns the answer's status.
 func (s *server) ask(ctx context.Context, user, path string, groups ...string) (int, error) {
+	return s.send(ctx, user, path, func(*http.Request) {}, groups...)
+}
+
+// send is ask with a request that is changed.
+func (s *server) send(ctx context.Context, user, path string, change func(*http.Request), groups ...string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:"+strconv.Itoa(s.port)+path, nil)
 	if err != nil {
 		return 0, err
@@ -183,6 +197,7 @@ func (s *server) ask(ctx context.Context, user, path string, groups ...string) (
 	for _, group := range append(groups, "system:authenticated") {
 		request.Header.Add("X-Remote-Group", group)
 	}
+	change(request)
 	response, err := s.client.Do(request)
 	if err != nil {
 		return 0, err

@@ -234,6 +234,7 @@ func (s *Stage) launch(ctx context.Context, process, certDir string, ports []int
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(ports[0]),
 		"--cert-dir=" + certDir, "--allow-endpoint-networks=" + standInNetwork,
 		"--metrics-bind-address=" + local(ports[1]), "--health-probe-bind-address=" + local(ports[2]),
+		"--shutdown-delay-duration=0", // nobody has to be told to go elsewhere
 	}, slices.Concat(s.options.Flags, flags)...)...)
 }
 
@@ -276,9 +277,6 @@ func (s *Stage) OperatorLog() string {
 	}
 	return string(log)
 }
-
-// MetricsURL is where the operator serves its own metrics.
-func (s *Stage) MetricsURL() string { return fmt.Sprintf("http://127.0.0.1:%d/metrics", s.ports[1]) }
 
 // ReadyURL is the operator's readiness probe.
 func (s *Stage) ReadyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/readyz", s.ports[2]) }

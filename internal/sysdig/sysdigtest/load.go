@@ -82,6 +82,8 @@ type Load struct {
 	until     time.Time
 	// totals are the values of the scraped counters by cluster, namespace, workload and pod.
 	totals map[[4]string]float64
+	// recorded are those of workloads that are counted, by cluster, namespace and workload, and by pod.
+	recorded map[[3]string]map[string]float64
 }
 
 // NewLoad returns a load whose first point is that of the first bucket that ends after since.
@@ -92,6 +94,7 @@ func NewLoad(store *Store, clk clock.Clock, since time.Time, workloads ...Worklo
 		workloads: slices.Clone(workloads),
 		until:     since.Truncate(Interval),
 		totals:    map[[4]string]float64{},
+		recorded:  map[[3]string]map[string]float64{},
 	}
 }
 
@@ -108,6 +111,21 @@ func (l *Load) AddSource(points func() []Point) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sources = append(l.sources, points)
+}
+
+// Record appends the points of the bucket that ends at t for a workload whose requests somebody else has counted, as the agent of
+// a cluster does: the requests of each pod in that bucket. A pod that is left out starts again from 0. The workload's Pods, RPS
+// and Silent are not asked.
+func (l *Load) Record(w Workload, t time.Time, requests map[string]float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := [3]string{w.Cluster, w.Namespace, w.Kind + "/" + w.Name}
+	totals := map[string]float64{}
+	for pod, n := range requests {
+		totals[pod] = l.recorded[id][pod] + n
+		l.appendPod(w, pod, t, n, totals[pod], false)
+	}
+	l.recorded[id] = totals
 }
 
 // Step appends the points of all buckets that were completed since the last step. A point carries the end of its bucket
@@ -154,13 +172,18 @@ func (l *Load) append(w Workload, t time.Time, totals map[[4]string]float64) {
 	for _, pod := range pods {
 		id := [4]string{w.Cluster, w.Namespace, w.Kind + "/" + w.Name, pod}
 		totals[id] = l.totals[id] + requests
-		if !silent {
-			l.appendRequests(w, pod, t, requests)
-			l.store.Append(w.labels(MetricScraped, pod), t, totals[id])
-		}
-		l.store.Append(w.labels(MetricCPU, pod), t, idleCores+coresPerRequest*requests/Interval.Seconds())
-		l.store.Append(w.labels(MetricUp, pod), t, 1)
+		l.appendPod(w, pod, t, requests, totals[id], silent)
 	}
+}
+
+// appendPod appends the points of one pod: its requests in the bucket, and in total.
+func (l *Load) appendPod(w Workload, pod string, t time.Time, requests, total float64, silent bool) {
+	if !silent {
+		l.appendRequests(w, pod, t, requests)
+		l.store.Append(w.labels(MetricScraped, pod), t, total)
+	}
+	l.store.Append(w.labels(MetricCPU, pod), t, idleCores+coresPerRequest*requests/Interval.Seconds())
+	l.store.Append(w.labels(MetricUp, pod), t, 1)
 }
 
 // appendRequests appends the points of the native counter of one pod.

@@ -23,7 +23,7 @@ const lookback = 5 * time.Minute
 // maxSamples bounds the memory of one query; the Prometheus default.
 const maxSamples = 50_000_000
 
-// Server is the stand-in. It is an [http.Handler], and listens by itself after Start, StartTLS or Listen.
+// Server is the stand-in. It is an [http.Handler], and listens by itself after Start, StartTLS, Listen or ListenWith.
 type Server struct {
 	// URL is the base address without a trailing slash and without the path prefix; set once the server listens.
 	URL string
@@ -123,9 +123,6 @@ func (s *Server) StartTLS() error { return s.Listen("127.0.0.1:0", true) }
 // Listen serves on the given address, which must belong to the loopback interface, and returns at once. A server can
 // listen only once.
 func (s *Server) Listen(address string, withTLS bool) error {
-	if s.URL != "" {
-		return fmt.Errorf("already listening on %s", s.URL)
-	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("address to listen on: %w", err)
@@ -133,21 +130,35 @@ func (s *Server) Listen(address string, withTLS bool) error {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("address to listen on: %q is not a loopback address", host)
 	}
-	scheme := "http"
-	var certificate tls.Certificate
-	if withTLS {
-		scheme = "https"
-		if certificate, s.caBundle, err = issueCertificate(); err != nil {
-			return fmt.Errorf("certificate: %w", err)
-		}
+	if !withTLS {
+		return s.listen("http", address, nil)
+	}
+	certificate, bundle, err := issueCertificate()
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	s.caBundle = bundle
+	return s.listen("https", address, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+}
+
+// ListenWith serves HTTPS on the given address, which may be any of the machine's, with a certificate of the caller's, and
+// returns at once. A server can listen only once.
+func (s *Server) ListenWith(address string, certificate tls.Certificate) error {
+	return s.listen("https", address, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+}
+
+// listen serves in the background, plain without a configuration of TLS.
+func (s *Server) listen(scheme, address string, config *tls.Config) error {
+	if s.URL != "" {
+		return fmt.Errorf("already listening on %s", s.URL)
 	}
 	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	s.URL = scheme + "://" + ln.Addr().String()
-	if withTLS {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	if config != nil {
+		ln = tls.NewListener(ln, config)
 	}
 	s.listening.Go(func() {
 		if err := s.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

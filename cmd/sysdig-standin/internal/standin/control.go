@@ -40,15 +40,17 @@ func (s *source) state() state {
 	return state{Workload: s.name, RPS: s.rps, Silent: s.silent, Pods: pods}
 }
 
-// control is the API under /control/ that steers load and faults.
+// control is the API under /control/ that steers load and faults, and is told what was counted.
 type control struct {
 	server  *sysdigtest.Server
 	sources []*source
+	counts  counts
 }
 
 func (c *control) register() {
 	c.server.Handle("GET /control/load", http.HandlerFunc(c.showLoad))
 	c.server.Handle("PUT /control/load", answered(c.setLoad))
+	c.server.Handle("POST /control/counts", &c.counts)
 	c.server.Handle("PUT /control/fault", answered(c.setFault))
 	c.server.Handle("DELETE /control/fault", answered(func(url.Values) error {
 		c.server.ClearFault()

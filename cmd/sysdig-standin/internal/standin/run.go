@@ -3,6 +3,7 @@ package standin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,7 +38,10 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "sysdig-standin:", err)
 		return 2
 	}
-	client, err := connect(o.kubeconfig)
+	var client kubernetes.Interface
+	if o.watches() {
+		client, err = connect(o.kubeconfig)
+	}
 	if err == nil {
 		err = run(ctx, o, client, clock.RealClock{}, stdout)
 	}
@@ -88,8 +92,8 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 
 	// Informers end with this context, also when the start fails.
 	ctx, cancel := context.WithCancel(ctx)
-	api := &control{server: server}
 	load := sysdigtest.NewLoad(server.Store(), clk, clk.Now())
+	api := &control{server: server, counts: counts{load: load, workloads: map[string]sysdigtest.Workload{}}}
 	var factories []informers.SharedInformerFactory
 	defer func() {
 		cancel()
@@ -98,6 +102,10 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 		}
 	}()
 	for _, w := range o.workloads {
+		if w.counted {
+			api.counts.workloads[w.String()] = w.measured(o.cluster)
+			continue
+		}
 		pods, factory, err := watchPods(client, w)
 		if err != nil {
 			return err
@@ -112,7 +120,7 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 		return err
 	}
 	api.register()
-	if err := server.Listen(o.listen, o.tlsDir != ""); err != nil {
+	if err := listen(server, o); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	if o.tlsDir != "" {
@@ -124,6 +132,18 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 		return fmt.Errorf("print the URL: %w", err)
 	}
 	return serve(ctx, server, load)
+}
+
+// listen serves with the certificate that was given, or with one that only loopback addresses have.
+func listen(server *sysdigtest.Server, o options) error {
+	if o.tlsCertFile == "" {
+		return server.Listen(o.listen, o.tlsDir != "")
+	}
+	certificate, err := tls.LoadX509KeyPair(o.tlsCertFile, o.tlsKeyFile)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	return server.ListenWith(o.listen, certificate)
 }
 
 // serve produces load until the context ends, and then lets the server finish.
@@ -167,16 +187,16 @@ func writeBundle(dir string, bundle []byte) error {
 	return nil
 }
 
+// measured returns the workload's labels in the series.
+func (w workload) measured(cluster string) sysdigtest.Workload {
+	return sysdigtest.Workload{Cluster: cluster, Namespace: w.namespace, Kind: w.kind, Name: w.name, Service: w.service}
+}
+
 // load returns the workload that follows this source.
 func (s *source) load(cluster string, w workload) sysdigtest.Workload {
-	return sysdigtest.Workload{
-		Cluster:   cluster,
-		Namespace: w.namespace,
-		Kind:      w.kind,
-		Name:      w.name,
-		Service:   w.service,
-		Pods:      s.pods.names,
-		RPS:       func() float64 { return s.state().RPS },
-		Silent:    func() bool { return s.state().Silent },
-	}
+	load := w.measured(cluster)
+	load.Pods = s.pods.names
+	load.RPS = func() float64 { return s.state().RPS }
+	load.Silent = func() bool { return s.state().Silent }
+	return load
 }

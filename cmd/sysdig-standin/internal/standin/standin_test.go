@@ -296,6 +296,35 @@ func TestEachWorkloadHasItsOwnLoad(t *testing.T) {
 		`{"workload":"default/statefulset/db","rps":7,"silent":true,"pods":[]}`)
 }
 
+func TestCountedRequestsAreWhatTheSeriesHold(t *testing.T) {
+	p := start(t, flags(t, "--cluster", "c1", "--workload", "default/deployment/flask", "--counted"))
+	report := func(end time.Time, counts string) int {
+		status, _ := p.send(http.MethodPost, "/control/counts?workload=default/deployment/flask&time="+url.QueryEscape(end.Format(time.RFC3339)), counts, nil)
+		return status
+	}
+	for end := noon.Add(10 * time.Second); !end.After(noon.Add(time.Minute)); end = end.Add(10 * time.Second) {
+		p.clk.SetTime(end)
+		if status := report(end, `{"a": 30, "b": 10}`); status != http.StatusNoContent {
+			t.Fatalf("status %d", status)
+		}
+	}
+	p.want(http.MethodGet, query(perPod+` == 3`), http.StatusOK, `"kube_pod_name":"a"`)
+	p.want(http.MethodGet, query(`http_requests_total == 60`), http.StatusOK, `"kube_pod_name":"b"`)
+	p.want(http.MethodGet, query(`sysdig_container_up`), http.StatusOK, `"kube_pod_name":"a"`, `"kube_pod_name":"b"`)
+
+	for what, status := range map[string]int{
+		"a time inside a bucket": report(noon.Add(65*time.Second), `{"a": 1}`),
+		"fewer than none":        report(noon.Add(70*time.Second), `{"a": -1}`),
+		"no pod's":               report(noon.Add(70*time.Second), `{"": 1}`),
+		"no counts":              report(noon.Add(70*time.Second), `[]`),
+	} {
+		if status != http.StatusBadRequest {
+			t.Errorf("%s: status %d, want 400", what, status)
+		}
+	}
+	p.want(http.MethodPost, "/control/counts?workload=default/deployment/none&time=2026-03-01T12:00:00Z", http.StatusBadRequest)
+}
+
 func TestTheCertificateOfTheAuthorityIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tls")
 	p := start(t, flags(t, "--tls-dir", dir, "--workload", "default/deployment/flask", "--selector", "app=flask"))
@@ -325,6 +354,10 @@ func TestWrongUsageIsRefused(t *testing.T) {
 		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--ibm-api-key-file", "x"},
 		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--iam-only"},
 		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--ibm-token-lifetime", "0"},
+		{"--token-file", "x", "--counted"},
+		{"--token-file", "x", "--workload", "a/b/c", "--selector", "app=x", "--counted"},
+		{"--token-file", "x", "--workload", "a/b/c", "--counted", "--tls-cert-file", "x"},
+		{"--token-file", "x", "--workload", "a/b/c", "--counted", "--tls-cert-file", "x", "--tls-key-file", "x", "--tls-dir", "x"},
 		{"--no-such"},
 	} {
 		var stderr strings.Builder
