@@ -121,7 +121,7 @@ func changed(before, after []metav1.Condition) bool {
 // connectionConditions turns what is known of a connection into conditions.
 func connectionConditions(c registry.Connection) []metav1.Condition {
 	conditions := reachability(c)
-	for _, condition := range []*metav1.Condition{quotaCondition(c), plausibility(c), clockCondition(c.Usage), credentialCondition(c), clusterCondition(c)} {
+	for _, condition := range []*metav1.Condition{credentialCondition(c), quotaCondition(c), plausibility(c), clockCondition(c.Usage), clusterCondition(c)} {
 		if condition != nil {
 			conditions = append(conditions, *condition)
 		}
