@@ -58,7 +58,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		"redirects":     {Kind: sysdigtest.FaultRedirect, URL: "https://example.com/" + canaryToken + "?token=" + canaryToken},
 		"could not be":  {Kind: sysdigtest.FaultGarbage, Body: "<html>" + canaryToken + "</html>"},
 		"has status no": {Kind: sysdigtest.FaultGarbage, ContentType: "application/json", Body: `{"status":"no","error":"` + canaryToken + `","data":null}`},
-		"EOF|reset by": {Kind: sysdigtest.FaultReset},
+		"EOF|reset by":  {Kind: sysdigtest.FaultReset},
 	})
 	cloud.suffer(map[string]sysdigtest.Fault{
 		"word-iam-400": {Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusBadRequest, Body: echo("word-iam-400", canaryKey)},
@@ -122,13 +122,13 @@ func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, c
 	return c
 }
 
-// suffer sets one fault after the other, until a read tells of it in words that match.
+// suffer sets one fault after the other, until a read tells of it in words that match. After a failure IAM is left alone for a minute.
 func (c *scene) suffer(faults map[string]sysdigtest.Fault) {
 	c.t.Helper()
 	for words, fault := range faults {
 		told := regexp.MustCompile(words)
 		c.sysdig.SetFault(fault)
-		c.eventually(time.Minute, words, func(ctx context.Context) error {
+		c.eventually(3*time.Minute, words, func(ctx context.Context) error {
 			if _, err := c.raw(ctx, c.custom("metrics", metricName)); err == nil || !told.MatchString(err.Error()) {
 				return fmt.Errorf("a read says %w", err)
 			}
