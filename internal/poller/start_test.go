@@ -46,6 +46,7 @@ func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
 	s.until("the second round", func() bool {
 		if s.clk.HasWaiters() && len(s.questions()) == first {
 			s.clk.Step(time.Second)
+			time.Sleep(20 * time.Millisecond) // so that less of it passes while requests are under way
 		}
 		return len(s.questions()) > first || ctx.Err() != nil
 	})
