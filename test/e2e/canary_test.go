@@ -41,11 +41,13 @@ func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	plain := newCanary(t, "canary", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, nil)
 	cloud := newCanary(t, "canary-ibm", sysdigtest.Options{IBM: &sysdigtest.IBM{InstanceID: instance, APIKeys: []string{canaryKey}}}, canaryKey,
-		func(e *v1alpha1.Endpoint, address string) {
-			e.IAM = &v1alpha1.IAM{URL: address + "/identity/token"}
+		func(c *scene, e *v1alpha1.Endpoint) {
+			// IAM is asked until it has given a token, which is good for an hour: there must be none before its faults.
+			c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusServiceUnavailable})
+			e.IAM = &v1alpha1.IAM{URL: c.sysdig.URL + "/identity/token"}
 			e.Headers = []v1alpha1.Header{{Name: "IBMInstanceID", Value: instance}}
 		})
-	newCanary(t, "canary-tls", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, func(e *v1alpha1.Endpoint, _ string) { e.CABundle = "" })
+	newCanary(t, "canary-tls", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, func(_ *scene, e *v1alpha1.Endpoint) { e.CABundle = "" })
 
 	status := func(code int, body string) sysdigtest.Fault {
 		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: code, Body: body}
@@ -67,7 +69,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 	cloud.sysdig.ClearFault()
 	var bearers []string
-	cloud.eventually(time.Minute, "an access token", func(context.Context) error {
+	cloud.eventually(3*time.Minute, "an access token", func(context.Context) error {
 		if bearers = cloud.sysdig.AccessTokens(); len(bearers) == 0 {
 			return fmt.Errorf("none was issued")
 		}
@@ -100,7 +102,7 @@ func TestNoSecretIsTold(t *testing.T) {
 }
 
 // newCanary makes a namespace with a binding, and a connection to a stand-in of its own.
-func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, change func(e *v1alpha1.Endpoint, address string)) *scene {
+func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, change func(*scene, *v1alpha1.Endpoint)) *scene {
 	t.Helper()
 	c := &scene{t: t, stage: theStage, namespace: name, name: name, sysdig: sysdigtest.New(o)}
 	if err := c.sysdig.StartTLS(); err != nil {
@@ -110,7 +112,7 @@ func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, c
 	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	err := theStage.Connect(t.Context(), name, "e2e", c.sysdig.URL, c.sysdig.CABundle(), secret, func(s *v1alpha1.SysdigConnectionSpec) {
 		if change != nil {
-			change(&s.Endpoint, c.sysdig.URL)
+			change(c, &s.Endpoint)
 		}
 	})
 	if err != nil {
