@@ -142,7 +142,11 @@ func (c *scene) suffer(faults map[string]sysdigtest.Fault) {
 // everything is what the operator tells anybody, by place.
 func (c *scene) everything() map[string]string {
 	c.t.Helper()
-	told := map[string]string{"the log": c.stage.OperatorLog(), "its metrics": c.get(http.DefaultClient, c.stage.MetricsURL()), "its probes": c.get(http.DefaultClient, c.stage.ReadyURL()+"?verbose")}
+	metrics, err := c.stage.Metrics(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	told := map[string]string{"the log": c.stage.OperatorLog(), "its metrics": metrics, "its probes": c.get(http.DefaultClient, c.stage.ReadyURL()+"?verbose")}
 	kubectl := func(args ...string) string {
 		out, err := c.stage.Cluster.Kubectl(c.t.Context(), args...)
 		if err != nil {
