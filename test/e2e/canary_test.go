@@ -86,7 +86,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 	}
 	for place, words := range map[string][]string{
-		"the log": {"word-500"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
+		"the log": {"controller"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
 	} {
 		for _, word := range words {
 			if find(told[place], word) == "" {
