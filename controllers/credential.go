@@ -27,9 +27,7 @@ func credentialCondition(c registry.Connection) *metav1.Condition {
 		is.Reason, is.Message = string(sysdig.FaultOf(failure)), failure.Message
 	case c.Refused != nil, c.Attempted.IsZero():
 		is.Status, is.Reason, is.Message = metav1.ConditionUnknown, string(metric.Pending), "the token was not used yet"
-	case failure == nil:
-		is.Status, is.Reason, is.Message = metav1.ConditionTrue, v1alpha1.ReasonValid, "Sysdig accepts the token"
-	case failure.Reason == metric.Stale: // it has answered
+	case failure == nil, failure.Reason == metric.Stale: // it has answered
 		is.Status, is.Reason, is.Message = metav1.ConditionTrue, v1alpha1.ReasonValid, "Sysdig accepts the token"
 	default:
 		return nil

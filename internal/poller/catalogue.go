@@ -101,26 +101,25 @@ func byPromQL(names map[string]string) map[string]string {
 	return labels
 }
 
-// relists tells whether it is time to list what there is, and takes the turn. A round that was planned before the connection was
-// edited takes none: its turn would be that of the connection as it is now.
+// relists tells whether it is time to list what there is, and takes the turn.
 func (l *lane) relists(revision int64, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if revision != l.connection.Revision || now.Before(l.listing) {
-		return false
-	}
-	l.listing = now.Add(relist)
-	return true
+	return l.takesTurn(revision, now, &l.listing, relist)
 }
 
 // looks tells whether it is time to list the clusters that there are, and takes the turn.
 func (l *lane) looks(revision int64, now time.Time) bool {
+	return l.takesTurn(revision, now, &l.looking, relistSoon)
+}
+
+// takesTurn tells whether something is due, and puts it off for a pause. A round that was planned before the connection was edited
+// takes no turn: it would be that of the connection as it is now.
+func (l *lane) takesTurn(revision int64, now time.Time, due *time.Time, pause time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if revision != l.connection.Revision || now.Before(l.looking) {
+	if revision != l.connection.Revision || now.Before(*due) {
 		return false
 	}
-	l.looking = now.Add(relistSoon)
+	*due = now.Add(pause)
 	return true
 }
 

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	clocktesting "k8s.io/utils/clock/testing"
-
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -26,13 +24,7 @@ func (s *stage) looked() (at []time.Duration) {
 // TestTheClustersThatThereAreAreListedWhenNothingIsSeenOfOurs: once in five minutes, and not while pods report.
 func TestTheClustersThatThereAreAreListedWhenNothingIsSeenOfOurs(t *testing.T) {
 	each(t, func(t *testing.T, api v1alpha1.API) {
-		clk := clocktesting.NewFakeClock(noon)
-		server := sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(server.Close)
-		s := newStageWith(t, clk, server)
+		s := newEmptyStage(t)
 		s.byData = api == v1alpha1.APIData
 		s.listed()
 		lset := func(cluster string) map[string]string {

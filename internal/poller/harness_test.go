@@ -76,15 +76,21 @@ func (c cluster) Services(namespace, selector string) map[string]string {
 // newStage starts a Sysdig whose points become visible after 20 s, and whose workloads web-0 … run in namespace shop.
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	s := newEmptyStage(t)
+	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
+	return s
+}
+
+// newEmptyStage starts a Sysdig to which nothing reports.
+func newEmptyStage(t *testing.T) *stage {
+	t.Helper()
 	clk := clocktesting.NewFakeClock(noon)
 	server := sysdigtest.New(sysdigtest.Options{Clock: clk, Tokens: []string{token}})
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	s := newStageWith(t, clk, server)
-	s.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
-	return s
+	return newStageWith(t, clk, server)
 }
 
 // newStageWith is a poller of a Sysdig that others may ask too.
