@@ -17,6 +17,16 @@ const WritesPerSecond = 5
 // turn that would take longer is a mistake.
 const longestTurn = time.Minute
 
+// Use is what a write is for that may be left out: the share of the burst that has to be free for it. While Events wait they
+// keep less than that of figures free, so figures wait for Events, and both wait for what has to be written.
+type Use float64
+
+// What may be left out.
+const (
+	Telling Use = 0.5 // Events, and other words for the same standing
+	Figures Use = 0.8 // newer figures, and how often an Event was repeated
+)
+
 // Budget is shared by all who write status or Events. Status is not a transport: what it costs the API server does not depend
 // on how many bindings there are. Make one with NewBudget.
 type Budget struct {
@@ -52,8 +62,9 @@ func (b *Budget) Wait(ctx context.Context) error {
 	}
 }
 
-// Spare takes a write that may as well be left out: while at least half of the burst stays free for those that have to be made.
-func (b *Budget) Spare() bool {
+// Spare takes a write that may as well be left out, while as much of the burst is free as its use leaves to those that matter
+// more.
+func (b *Budget) Spare(leaves Use) bool {
 	now := b.clock.Now()
-	return b.limiter.TokensAt(now) >= float64(b.limiter.Burst())/2 && b.limiter.AllowN(now, 1)
+	return b.limiter.TokensAt(now) >= float64(b.limiter.Burst())*float64(leaves) && b.limiter.AllowN(now, 1)
 }

@@ -38,10 +38,16 @@ func TestSpareWritesLeaveHalfOfTheBurst(t *testing.T) {
 	clk := clocktesting.NewFakeClock(now)
 	budget := NewBudget(clk, 5, 10)
 	spare := 0
-	for budget.Spare() {
+	for budget.Spare(Figures) {
 		spare++
 	}
-	if spare != 6 { // with five left there is room for one more
+	if spare != 3 { // with eight left there is room for one more
+		t.Errorf("%d writes were spare for figures", spare)
+	}
+	for budget.Spare(Telling) {
+		spare++
+	}
+	if spare != 6 {
 		t.Errorf("%d writes were spare", spare)
 	}
 	for range 4 {
@@ -52,11 +58,30 @@ func TestSpareWritesLeaveHalfOfTheBurst(t *testing.T) {
 	if clk.HasWaiters() {
 		t.Error("it has waited")
 	}
-	if clk.Step(900 * time.Millisecond); budget.Spare() {
+	if clk.Step(900 * time.Millisecond); budget.Spare(Telling) {
 		t.Error("a spare write came before half of the burst was free again")
 	}
-	if clk.Step(100 * time.Millisecond); !budget.Spare() {
+	if clk.Step(100 * time.Millisecond); !budget.Spare(Telling) {
 		t.Error("no spare write although half of the burst is free")
+	}
+}
+
+// TestFiguresWaitForEvents: while Events wait, and ask each at its own time, figures get nothing.
+func TestFiguresWaitForEvents(t *testing.T) {
+	clk := clocktesting.NewFakeClock(now)
+	budget := NewBudget(clk, 5, 10)
+	events, figures := 0, 0
+	for range 600 {
+		if budget.Spare(Figures) && events > 0 {
+			figures++
+		}
+		for budget.Spare(Telling) {
+			events++
+		}
+		clk.Step(100 * time.Millisecond)
+	}
+	if events < 5*59 || figures > 0 {
+		t.Errorf("%d Events and %d figures were written in a minute", events, figures)
 	}
 }
 
@@ -76,7 +101,7 @@ func TestATurnComesInTime(t *testing.T) {
 		t.Error("a wait outlives its context")
 	}
 	clk.Step(199 * time.Millisecond)
-	if budget.Spare() {
+	if budget.Spare(Telling) {
 		t.Error("a spare write took somebody's turn")
 	}
 	select {

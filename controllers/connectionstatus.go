@@ -100,7 +100,7 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 // mayRefresh takes a write of newer figures or words, one per refresh and connection if there is room.
 func (r *ConnectionStatusReconciler) mayRefresh(name string) bool {
 	now := r.Clock.Now()
-	if now.Sub(r.refreshed[name]) < refresh || !r.Writes.Spare() {
+	if now.Sub(r.refreshed[name]) < refresh || !r.Writes.Spare(Figures) {
 		return false
 	}
 	if r.refreshed == nil {

@@ -16,7 +16,7 @@ import (
 const (
 	// patience is how long an Event waits for room. Its status was written before, at WritesPerSecond at most, so that many
 	// times patience is also how many Events wait.
-	patience = time.Minute
+	patience = 5 * time.Minute
 	// eventTimeout bounds one request.
 	eventTimeout = 10 * time.Second
 )
@@ -79,7 +79,7 @@ func (s *sink) Create(ctx context.Context, event *eventsv1.Event) (*eventsv1.Eve
 
 // Patch implements events.EventSink. It never waits: the broadcaster calls it under a lock.
 func (s *sink) Patch(ctx context.Context, event *eventsv1.Event, data []byte) (*eventsv1.Event, error) {
-	if !s.writes.Spare() {
+	if !s.writes.Spare(Figures) {
 		s.dropped.Inc()
 		return event, nil
 	}
@@ -94,7 +94,7 @@ func (s *sink) admit(ctx context.Context, event *eventsv1.Event) bool {
 	if event.Regarding.Kind == "SysdigConnection" {
 		return s.writes.Wait(ctx) == nil
 	}
-	for until := s.clock.Now().Add(patience); !s.writes.Spare(); {
+	for until := s.clock.Now().Add(patience); !s.writes.Spare(Telling); {
 		if !s.clock.Now().Before(until) {
 			return false
 		}

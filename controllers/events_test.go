@@ -93,7 +93,7 @@ func TestARepetitionNeverWaits(t *testing.T) {
 	if _, err := s.Patch(t.Context(), eventOf("SysdigMetricBinding"), nil); err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
 	}
-	clk.Step(time.Second)
+	clk.Step(2 * time.Second)
 	if _, err := s.Patch(t.Context(), eventOf("SysdigMetricBinding"), nil); err != nil || server.n.Load() != 1 {
 		t.Errorf("%d were sent, %v", server.n.Load(), err)
 	}

@@ -93,7 +93,7 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		if err := r.Writes.Wait(ctx); err != nil {
 			return reconcile.Result{}, err
 		}
-	case d.onlyFigures() || !r.Writes.Spare():
+	case d.onlyFigures() || !r.Writes.Spare(Telling):
 		return reconcile.Result{}, nil
 	}
 	return retryConflict(r.write(ctx, d))
@@ -108,7 +108,7 @@ func (r *StatusReconciler) Refresh(ctx context.Context, binding types.Namespaced
 	case d.urgent:
 		r.Notifier.Notify(binding)
 		return nil
-	case !r.Writes.Spare():
+	case !r.Writes.Spare(Figures):
 		return nil
 	}
 	_, err = retryConflict(r.write(ctx, d))

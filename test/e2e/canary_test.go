@@ -15,8 +15,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -77,6 +79,14 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 	cloud.suffer(map[string]sysdigtest.Fault{"word-bearer": status(http.StatusInternalServerError, echo("word-bearer", bearers[0]))})
 
+	cloud.eventually(3*time.Minute, "a status that tells", func(ctx context.Context) error { // words wait for standings
+		var b v1alpha1.SysdigMetricBinding
+		err := cloud.stage.Client.Get(ctx, client.ObjectKey{Namespace: cloud.namespace, Name: "web"}, &b)
+		if ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady); err == nil && (ready == nil || !strings.Contains(ready.Message, "word-bearer")) {
+			err = fmt.Errorf("it says %+v", ready)
+		}
+		return err
+	})
 	told := plain.everything()
 	for place, text := range told {
 		for _, secret := range append([]string{canaryToken, canaryKey}, bearers...) {

@@ -35,10 +35,11 @@ func (c *scene) events(ctx context.Context, name string) (map[string]int32, erro
 	return counts, nil
 }
 
-// exactlyOneEvent waits for the Event and makes sure that there is no second one.
+// exactlyOneEvent waits for the Event, which comes after the statuses of all tests that change at that time, and makes sure that
+// there is no second one.
 func (c *scene) exactlyOneEvent(name, reason string) {
 	c.t.Helper()
-	c.eventually(75*time.Second, "Event "+reason, func(ctx context.Context) error {
+	c.eventually(4*time.Minute, "Event "+reason, func(ctx context.Context) error {
 		counts, err := c.events(ctx, name)
 		if err == nil && counts[reason] != 1 {
 			err = fmt.Errorf("Events by reason are %v, want one %s", counts, reason)
