@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// patience is how long an Event waits for room. Its status was written before, at WritesPerSecond at most, so that many
-	// times patience is also how many Events wait.
+	// patience is how long an Event waits for room, and crowd how many wait.
 	patience = 5 * time.Minute
+	crowd    = 500
 	// eventTimeout bounds one request.
 	eventTimeout = 10 * time.Second
 )
@@ -29,7 +29,7 @@ type Events struct {
 
 // NewEvents returns Events that are sent with a client. What is left out is counted.
 func NewEvents(client typedeventsv1.EventsV1Interface, writes *Budget, clock clock.Clock, registerer prometheus.Registerer) (*Events, error) {
-	s := &sink{EventSink: &events.EventSinkImpl{Interface: client}, writes: writes, clock: clock, dropped: prometheus.NewCounter(prometheus.CounterOpts{
+	s := &sink{EventSink: &events.EventSinkImpl{Interface: client}, writes: writes, clock: clock, waiting: make(chan struct{}, crowd), dropped: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sysdig_metrics_events_dropped_total",
 		Help: "Events that were left out because the budget of writes had no room for them.",
 	})}
@@ -64,6 +64,8 @@ type sink struct {
 	writes  *Budget
 	clock   clock.Clock
 	dropped prometheus.Counter
+	// waiting has a place for each Event that waits.
+	waiting chan struct{}
 }
 
 // Create implements events.EventSink. What is left out is no error, so it is not tried again.
@@ -93,6 +95,12 @@ func (s *sink) Patch(ctx context.Context, event *eventsv1.Event, data []byte) (*
 func (s *sink) admit(ctx context.Context, event *eventsv1.Event) bool {
 	if event.Regarding.Kind == "SysdigConnection" {
 		return s.writes.Wait(ctx) == nil
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+	default:
+		return false
 	}
 	for until := s.clock.Now().Add(patience); !s.writes.Spare(Telling); {
 		if !s.clock.Now().Before(until) {

@@ -39,7 +39,7 @@ func eventOf(kind string) *eventsv1.Event {
 func narrow(t *testing.T) (*sink, *written, *clocktesting.FakeClock) {
 	t.Helper()
 	clk, server := clocktesting.NewFakeClock(now), &written{}
-	s := &sink{EventSink: server, writes: NewBudget(clk, WritesPerSecond, 2*WritesPerSecond), clock: clk, dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})}
+	s := &sink{EventSink: server, writes: NewBudget(clk, WritesPerSecond, 2*WritesPerSecond), clock: clk, waiting: make(chan struct{}, crowd), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})}
 	for range 2 * WritesPerSecond {
 		if err := s.writes.Wait(t.Context()); err != nil {
 			t.Fatal(err)
@@ -84,6 +84,20 @@ func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
 	}
 	if err := <-done; err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
+	}
+}
+
+// TestFewEventsWait: those that there is no place for are left out at once.
+func TestFewEventsWait(t *testing.T) {
+	s, server, clk := narrow(t)
+	s.waiting = make(chan struct{}, 1)
+	first := s.create(t, clk, "SysdigMetricBinding")
+	if _, err := s.Create(t.Context(), eventOf("SysdigMetricBinding")); err != nil || testutil.ToFloat64(s.dropped) != 1 {
+		t.Errorf("%v, %v left out", err, testutil.ToFloat64(s.dropped))
+	}
+	clk.Step(time.Second)
+	if err := <-first; err != nil || server.n.Load() != 1 || len(s.waiting) > 0 {
+		t.Errorf("%d were sent, %v, %d wait", server.n.Load(), err, len(s.waiting))
 	}
 }
 

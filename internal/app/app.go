@@ -160,7 +160,7 @@ func cacheOptions(o options.Options) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: otherSecrets()}}},
 			&corev1.Pod{}:                   {Transform: pods.Strip},
-			&v1alpha1.SysdigMetricBinding{}: {Transform: controllers.Strip},
+			&v1alpha1.SysdigMetricBinding{}: {Transform: (&controllers.Stripper{}).Strip},
 		},
 	}
 }

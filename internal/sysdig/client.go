@@ -71,6 +71,8 @@ type Client struct {
 	team    teamProbe
 	// bodies are buffers for answers. Nothing of an answer refers to them.
 	bodies sync.Pool
+	// decoding is held while an answer is decoded, which takes many times the memory of its body: those of a round come together.
+	decoding sync.Mutex
 }
 
 // NewClient checks the configuration and returns a client. It does not connect.
@@ -291,7 +293,9 @@ func (c *Client) read(response *http.Response, decode func(body []byte) error) e
 	case read > maxBody:
 		return metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
 	}
+	c.decoding.Lock()
 	err = decode(body.Bytes())
+	c.decoding.Unlock()
 	switch {
 	case errors.Is(err, errRefused):
 		return metric.Failf(metric.Rejected, "%s", c.clean(err.Error()))

@@ -201,7 +201,7 @@ func (s *scene) start(o options) (stop func()) {
 	s.t.Helper()
 	mgr, err := ctrl.NewManager(testbed.AdminConfig(), ctrl.Options{
 		Scheme: admin.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}, DefaultTransform: controllers.Strip},
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}, DefaultTransform: (&controllers.Stripper{}).Strip},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	s.must(err)
