@@ -65,9 +65,12 @@ func (f *followed) wantLimit(t *testing.T, limit int64) {
 }
 
 // looked waits until the controller has looked at the HPA after its spec was written, and found no Deployment to scale. It does
-// not look again for an hour.
+// not look again for an hour. The controller of Kubernetes 1.32 has not looked before that either.
 func looked(t *testing.T) {
 	t.Helper()
+	if *oldest {
+		return
+	}
 	kubectl(t, "wait", "hpa", "web", "-n", "default", "--for=condition=AbleToScale=False", "--timeout=50s")
 }
 
