@@ -65,8 +65,8 @@ func EnsureNodeBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
 	return ensure(ctx, log, sources.forNode)
 }
 
-// EnsureOldestBinaries is [EnsureBinaries] for the API server and the controller manager of the oldest Kubernetes that the
-// operator is tested on. It takes about 10 minutes the first time.
+// EnsureOldestBinaries is [EnsureBinaries] for the API server, the controller manager and the scheduler of the oldest Kubernetes
+// that the operator is tested on. It takes about 10 minutes the first time.
 func EnsureOldestBinaries(ctx context.Context, log io.Writer) (Binaries, error) {
 	return ensure(ctx, log, sources.forOldest)
 }

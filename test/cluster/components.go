@@ -48,8 +48,11 @@ type layout struct {
 
 // executable is the path of a component's program.
 func (l layout) executable(c Component) string {
-	if l.opts.Oldest && (c == APIServer || c == ControllerManager) {
-		return l.oldest.Path(c)
+	switch c {
+	case APIServer, ControllerManager, Scheduler:
+		if l.opts.Oldest {
+			return l.oldest.Path(c)
+		}
 	}
 	return l.binaries.Path(c)
 }

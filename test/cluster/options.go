@@ -35,7 +35,7 @@ type Options struct {
 	// kubernetes, and knows kubelets. It is an address of this machine that pods reach. Then there is no kwok, and nodes
 	// register themselves. By default everything is on loopback.
 	Address netip.Addr
-	// Oldest runs the API server and the controller manager of the oldest Kubernetes that the operator is tested on.
+	// Oldest runs the API server, the controller manager and the scheduler of the oldest Kubernetes that the operator is tested on.
 	Oldest bool
 	// NoNodes starts without a node; any Node that is created afterwards becomes Ready.
 	NoNodes bool

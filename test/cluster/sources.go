@@ -94,7 +94,7 @@ func (s sources) forNode(ctx context.Context) (selection, error) {
 
 func (s sources) forOldest(ctx context.Context) (selection, error) {
 	flags, err := kubernetesFlags(ctx, s.oldest)
-	targets := kubernetesTargets(s.oldest, flags, APIServer, ControllerManager)
+	targets := kubernetesTargets(s.oldest, flags, APIServer, ControllerManager, Scheduler)
 	return selection{wanted: targets, folder: targets}, err
 }
 
