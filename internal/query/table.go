@@ -53,6 +53,8 @@ type table struct {
 	// objects are the keys of rows, by namespace.
 	objects map[string][]rowKey
 	times   map[string]*timeVector
+	// size is about how many rows there are.
+	size int
 }
 
 // timeVector holds the time of the newest point of one selector by row.
@@ -64,8 +66,10 @@ type timeVector struct {
 
 // tabulate files the series of an answer: values, and the time vectors marked by partLabel.
 func tabulate(s Shape, series []sysdig.Series) *table {
-	t := &table{shape: s, rows: make(map[rowKey][]*row, len(series)/2), objects: map[string][]rowKey{}, times: map[string]*timeVector{}}
-	byKey := make(map[rowKey]*row, len(series)/2)
+	// Each row has one series with its value and one with a time for each selector; a typed shape has one.
+	t := &table{shape: s, size: len(series) / (1 + max(s.Selectors, 1)), objects: map[string][]rowKey{}, times: map[string]*timeVector{}}
+	t.rows = make(map[rowKey][]*row, t.size)
+	byKey := make(map[rowKey]*row, t.size)
 	for _, one := range series {
 		key := s.key(one.Labels)
 		if part, isTime := one.Labels[partLabel]; isTime {
@@ -107,7 +111,7 @@ func (t *table) date(part string, key rowKey, seconds float64) {
 	}
 	v := t.times[part]
 	if v == nil {
-		v = &timeVector{at: map[rowKey]time.Time{}}
+		v = &timeVector{at: make(map[rowKey]time.Time, t.size)}
 		t.times[part] = v
 	}
 	v.at[key] = time.UnixMilli(int64(math.Floor(seconds * 1000))).UTC()

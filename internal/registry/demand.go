@@ -96,7 +96,7 @@ func (r *Registry) Wanted() []Wanted {
 	return wanted
 }
 
-// Askers counts the bindings that need a shape and names the first of them, in order of their names.
+// Askers counts the bindings that need a shape and names the first of them, in order of namespaces and names.
 func (r *Registry) Askers(shape query.ShapeID, limit int) (bindings int, first []types.NamespacedName) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -104,14 +104,16 @@ func (r *Registry) Askers(shape query.ShapeID, limit int) (bindings int, first [
 	if d == nil {
 		return 0, nil
 	}
-	var all []types.NamespacedName
 	for a := range d.answers {
 		for _, e := range a.entries {
-			all = append(all, e.definition.Binding)
+			bindings++
+			if at, _ := slices.BinarySearchFunc(first, e.definition.Binding, byName); at < limit {
+				first = slices.Insert(first, at, e.definition.Binding)
+				first = first[:min(limit, len(first))]
+			}
 		}
 	}
-	slices.SortFunc(all, func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
-	return len(all), all[:min(limit, len(all))]
+	return bindings, first
 }
 
 // tenant is a namespace that asks a connection.
