@@ -105,8 +105,8 @@ func Run(ctx context.Context, o options.Options, version string) error {
 }
 
 // garbage is how much of it may gather, in percent of what is in use, unless GOGC says otherwise. What is in use are caches that
-// change little: less than half of Go's default saves a third of the memory and costs some ten collections a minute.
-const garbage = 40
+// change little: a third of Go's default saves a third of the memory and costs some ten collections a minute.
+const garbage = 33
 
 func saveMemory() {
 	if os.Getenv("GOGC") == "" {

@@ -32,6 +32,7 @@ const (
 	ingestionLag = 30 * time.Second
 	readyPoll    = 50 * time.Millisecond
 	readyLimit   = 2 * time.Minute
+	toldLimit    = 8 * time.Minute // an Event waits for five
 	probeEvery   = 200 * time.Millisecond
 	lookEvery    = 3 * time.Second
 )
@@ -214,7 +215,7 @@ func (r *run) measureIdle(ctx context.Context) (err error) {
 	if err := eventually(ctx, limit, r.written); err != nil {
 		return err
 	}
-	if err := stage.Sleep(ctx, r.plan.settle); err != nil {
+	if err := eventually(ctx, toldLimit, r.told); err != nil {
 		return err
 	}
 	r.result.idle, err = r.observe(ctx, "without HPAs", func(ctx context.Context) ([]float64, error) { return nil, stage.Sleep(ctx, r.plan.window) })
@@ -226,6 +227,22 @@ func (r *run) written(ctx context.Context) error {
 	counted, err := r.meter().read(ctx)
 	if err == nil && counted.status < float64(r.scene.bindings) {
 		err = fmt.Errorf("%.0f of %d statuses were written", counted.status, r.scene.bindings)
+	}
+	return err
+}
+
+// told expects that no Event waits any more: none is sent while the scene settles.
+func (r *run) told(ctx context.Context) error {
+	before, err := r.meter().read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stage.Sleep(ctx, r.plan.settle); err != nil {
+		return err
+	}
+	after, err := r.meter().read(ctx)
+	if n := after.minus(before).events(); err == nil && n > 2 { // the counters are not read at the same moment
+		err = fmt.Errorf("%.0f Events were sent in %s", n, r.plan.settle)
 	}
 	return err
 }
