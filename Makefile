@@ -75,11 +75,11 @@ drill: binaries ## Play outages to 200 Deployments with HPAs on a real control p
 	$(GO) run ./test/drill
 
 .PHONY: chaos
-chaos: binaries ## Update, crash and starve two replicas under constant reads (50 minutes).
+chaos: binaries ## Update, crash and starve two replicas under constant reads (20 minutes).
 	$(GO) run ./test/chaos
 
 .PHONY: rotations
-rotations: binaries ## Replace 100 certificates and 100 tokens under constant reads (15 minutes).
+rotations: binaries ## Replace 100 certificates and 100 tokens under constant reads (10 minutes).
 	$(GO) run ./test/chaos --play=rotations --deployments=8
 
 .PHONY: soak
