@@ -14,7 +14,9 @@ import (
 // Stripper keeps of a SysdigMetricBinding what the operator looks at, so that many bindings stay small in memory. Texts that many
 // bindings have in common it keeps once. The zero value is ready to use.
 type Stripper struct {
-	mu    sync.Mutex
+	mu sync.Mutex
+	// known holds texts as long as it can. The package unique would forget each at the next collection of garbage, since nothing here
+	// holds a handle, and statuses come one by one.
 	known map[string]string
 }
 
