@@ -4,8 +4,8 @@ GO            ?= go
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE         ?= ghcr.io/sysdig-metrics/sysdig-metrics-operator:$(VERSION)
 CONTAINER     ?= docker
-# In CI each fuzz target runs for 30 s.
-FUZZTIME      ?= $(if $(CI),30s,5s)
+# In CI each fuzz target gets more inputs.
+FUZZINPUTS    ?= $(if $(CI),60000,10000)
 CONTROLLER_GEN = $(GO) tool -modfile=tools/go.mod controller-gen
 GOLANGCI_LINT  = $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 GOVULNCHECK    = $(GO) tool -modfile=tools/vuln/go.mod govulncheck
@@ -59,8 +59,8 @@ e2e-node: ## Play the story with everything in pods on a real node, from the ima
 	KEEP=$(KEEP) $(GO) test -count=1 -v -timeout=$(if $(KEEP),0,45m) ./test/node
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME.
-	@./hack/fuzz.sh $(FUZZTIME)
+fuzz: ## Run each fuzz target with FUZZINPUTS inputs.
+	@./hack/fuzz.sh $(FUZZINPUTS)
 
 .PHONY: bench
 bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
