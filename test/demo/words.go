@@ -9,7 +9,8 @@ import (
 const introduction = `
 The story: flask has 2 pods; the load rises to 800 requests/s, the HPA wants 100 per pod; then the load ends.
 Pods are simulated by kwok; the control plane, the HPA and the operator are real; Sysdig is a stand-in fed by a load model.
-Until the metric is served the HPA complains in an event and leaves the replicas alone.
+The first value takes about 50 seconds: half a window would read like half of the load, so it is an error until it has filled.
+Until then the HPA complains in an event and leaves the replicas alone.
 `
 
 // further says where to go next.
