@@ -29,7 +29,7 @@ type Events struct {
 
 // NewEvents returns Events that are sent with a client. What is left out is counted.
 func NewEvents(client typedeventsv1.EventsV1Interface, writes *Budget, clock clock.Clock, registerer prometheus.Registerer) (*Events, error) {
-	s := &sink{EventSink: &events.EventSinkImpl{Interface: client}, writes: writes, clock: clock, waiting: make(chan struct{}, crowd), dropped: prometheus.NewCounter(prometheus.CounterOpts{
+	s := &sink{EventSink: &events.EventSinkImpl{Interface: client}, writes: writes, clock: clock, waiting: make(chan struct{}, crowd), first: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sysdig_metrics_events_dropped_total",
 		Help: "Events that were left out because the budget of writes had no room for them.",
 	})}
@@ -64,8 +64,9 @@ type sink struct {
 	writes  *Budget
 	clock   clock.Clock
 	dropped prometheus.Counter
-	// waiting has a place for each Event that waits.
-	waiting chan struct{}
+	// waiting has a place for each Event that waits, and first is held by the one that looks for room: the others come after it,
+	// in order.
+	waiting, first chan struct{}
 }
 
 // Create implements events.EventSink. What is left out is no error, so it is not tried again.
@@ -102,14 +103,23 @@ func (s *sink) admit(ctx context.Context, event *eventsv1.Event) bool {
 	default:
 		return false
 	}
-	for until := s.clock.Now().Add(patience); !s.writes.Spare(Telling); {
-		if !s.clock.Now().Before(until) {
-			return false
-		}
+	timeout := s.clock.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case s.first <- struct{}{}:
+		defer func() { <-s.first }()
+	case <-timeout.C():
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	for !s.writes.Spare(Telling) {
 		select {
+		case <-s.clock.After(time.Second):
+		case <-timeout.C():
+			return false
 		case <-ctx.Done():
 			return false
-		case <-s.clock.After(time.Second):
 		}
 	}
 	return true

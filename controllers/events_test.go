@@ -39,7 +39,7 @@ func eventOf(kind string) *eventsv1.Event {
 func narrow(t *testing.T) (*sink, *written, *clocktesting.FakeClock) {
 	t.Helper()
 	clk, server := clocktesting.NewFakeClock(now), &written{}
-	s := &sink{EventSink: server, writes: NewBudget(clk, WritesPerSecond, 2*WritesPerSecond), clock: clk, waiting: make(chan struct{}, crowd), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})}
+	s := &sink{EventSink: server, writes: NewBudget(clk, WritesPerSecond, 2*WritesPerSecond), clock: clk, waiting: make(chan struct{}, crowd), first: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})}
 	for range 2 * WritesPerSecond {
 		if err := s.writes.Wait(t.Context()); err != nil {
 			t.Fatal(err)
@@ -84,6 +84,29 @@ func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
 	}
 	if err := <-done; err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
+	}
+}
+
+// TestOneEventLooksForRoom and those behind it follow as soon as there is some.
+func TestOneEventLooksForRoom(t *testing.T) {
+	s, server, clk := narrow(t)
+	const all = 2 * WritesPerSecond
+	var done [all]chan error
+	for i := range done {
+		done[i] = s.create(t, clk, "SysdigMetricBinding")
+	}
+	waitFor(t, func() bool { return clk.Waiters() == all+1 }) // each has its patience, and one looks once a second
+	for _, sent := range []int32{1, 1 + WritesPerSecond, all} { // the first leaves less than half of the burst behind it
+		clk.Step(time.Second)
+		waitFor(t, func() bool { return server.n.Load() == sent })
+	}
+	for _, sent := range done {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	if dropped := testutil.ToFloat64(s.dropped); dropped != 0 || len(s.waiting)+len(s.first) > 0 {
+		t.Errorf("%v were left out, %d wait", dropped, len(s.waiting))
 	}
 }
 

@@ -144,7 +144,7 @@ type Endpoint struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https:// address with a host: the token is never sent in the clear"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the token comes from tokenSecretRef"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://([^/]*[.])?(0[xX][0-9a-fA-F]*|[0-9]+)[.]?(:[0-9]*)?(/.*)?$') || self.matches('^https://(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}(:[0-9]*)?(/.*)?$')",message="must have a name as host, or an address in the usual form such as 192.0.2.10"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*[^A-Za-z0-9.:/_@?#\\\\[\\\\]-]') && !self.matches('^https://[^/]*:(0*|[0-9]{6,})(/.*)?$')",message="must be a plain host name or address, with a port from 1 to 65535 if any"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*[^A-Za-z0-9.:/_@?#\\\\[\\\\]-]') && !self.matches('^https://[^/]*:(0*|[0-9]{6,}|6553[6-9]|655[4-9][0-9]|65[6-9][0-9][0-9]|6[6-9][0-9]{3}|[7-9][0-9]{4})(/.*)?$')",message="must be a plain host name or address, with a port from 1 to 65535 if any"
 	URL string `json:"url,omitempty"`
 
 	// PrometheusPath is the path in front of /api/v1/query.
@@ -182,7 +182,7 @@ type IAM struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https:// address with a host: the API key is never sent in the clear"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the API key comes from tokenSecretRef"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://([^/]*[.])?(0[xX][0-9a-fA-F]*|[0-9]+)[.]?(:[0-9]*)?(/.*)?$') || self.matches('^https://(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}(:[0-9]*)?(/.*)?$')",message="must have a name as host, or an address in the usual form such as 192.0.2.10"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*[^A-Za-z0-9.:/_@?#\\\\[\\\\]-]') && !self.matches('^https://[^/]*:(0*|[0-9]{6,})(/.*)?$')",message="must be a plain host name or address, with a port from 1 to 65535 if any"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*[^A-Za-z0-9.:/_@?#\\\\[\\\\]-]') && !self.matches('^https://[^/]*:(0*|[0-9]{6,}|6553[6-9]|655[4-9][0-9]|65[6-9][0-9][0-9]|6[6-9][0-9]{3}|[7-9][0-9]{4})(/.*)?$')",message="must be a plain host name or address, with a port from 1 to 65535 if any"
 	URL string `json:"url,omitempty"`
 }
 

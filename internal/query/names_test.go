@@ -3,6 +3,7 @@ package query_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,10 +95,17 @@ func FuzzNames(f *testing.F) {
 		if strings.HasPrefix(name, "sysdig_host_") { // the PromQL name of containers comes back: the entity is told apart from the name
 			t.Skip()
 		}
+		dotted := strings.Contains(name, ".")
+		if dotted && strings.Contains(name, "_") {
+			t.Skip()
+		}
 		promQL := query.PromQLName(name)
 		id, _ := query.DataName(promQL)
-		if again := query.PromQLName(id); strings.Contains(name, ".") && !strings.Contains(name, "_") && again != promQL {
+		if again := query.PromQLName(id); dotted && again != promQL {
 			t.Errorf("%s is %s in PromQL, which is %s in the data API, which is %s in PromQL", name, promQL, id, again)
+		}
+		if slices.Contains(strings.Split(id, "."), "") {
+			return // a dotted name has no empty word: where the unit stood among such is lost
 		}
 		if again, _ := query.DataName(query.PromQLName(id)); again != id {
 			t.Errorf("%s is %s in the data API, and %s when it has been through PromQL", name, id, again)

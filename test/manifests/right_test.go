@@ -100,6 +100,8 @@ func TestRightConnectionsAreAccepted(t *testing.T) {
 		"all clusters said to be false":       `{allClusters: false}`,
 		"on premises, with its own CA":        `{endpoint: {region: null, url: "https://sysdig.example.com:8443", ` + bundle + `}}`,
 		"a URL with a trailing slash":         url("https://sysdig.example.com/"),
+		"the highest port":                    url("https://sysdig.example.com:65535"),
+		"a port of five digits":               url("https://sysdig.example.com:59999/api"),
 		"IBM Cloud":                           `{endpoint: {region: null, url: "https://eu-de.monitoring.cloud.ibm.com", prometheusPath: /api/prometheus, headers: [{name: IBMInstanceID, value: 3f2a-11}, {name: SysdigTeamID, value: "42"}]}}`,
 		"no path in front of PromQL's":        `{endpoint: {prometheusPath: ""}}`,
 		"namespaces by selector":              `{allowedNamespaces: {from: Selector, selector: {matchLabels: {team: a}}}}`,

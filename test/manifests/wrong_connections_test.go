@@ -212,6 +212,14 @@ var wrongConnections = []wrong{
 		"spec.endpoint.url", "with a port from 1 to 65535",
 	},
 	{
+		"a port above all", url("https://sysdig.example.com:65536/"),
+		"spec.endpoint.url", "with a port from 1 to 65535",
+	},
+	{
+		"a port far above all", url("https://sysdig.example.com:70000"),
+		"spec.endpoint.url", "with a port from 1 to 65535",
+	},
+	{
 		"an exchange of keys at one number", `{endpoint: {iam: {url: "https://2130706433/identity/token"}}}`,
 		"spec.endpoint.iam.url", "must have a name as host",
 	},
