@@ -5,7 +5,7 @@ VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || ech
 IMAGE         ?= ghcr.io/sysdig-metrics/sysdig-metrics-operator:$(VERSION)
 CONTAINER     ?= docker
 # In CI each fuzz target gets more inputs.
-FUZZINPUTS    ?= $(if $(CI),60000,10000)
+FUZZINPUTS    ?= $(if $(CI),30000,10000)
 CONTROLLER_GEN = $(GO) tool -modfile=tools/go.mod controller-gen
 GOLANGCI_LINT  = $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 GOVULNCHECK    = $(GO) tool -modfile=tools/vuln/go.mod govulncheck
