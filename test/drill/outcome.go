@@ -72,7 +72,7 @@ func (o *outcome) judgeFall(n int, of *workload, g *group, had judge.Line) {
 		return
 	}
 	m := g.noted()
-	delay, followed := judge.Fall(had, m.changed, m.watched)
+	delay, followed := judge.Fall(had, calm, m.changed, m.watched)
 	if !followed {
 		o.held = append(o.held, fmt.Sprintf("%s (%s) has %d replicas", of.key(), of.manner, had.At(m.watched)))
 		return
@@ -92,7 +92,7 @@ func (o *outcome) judgeControl(g *group, w *watch) {
 		if g.incident.falls == nil || !g.incident.falls(n) {
 			continue
 		}
-		if delay, followed := judge.Fall(had, m.changed, m.watched); followed {
+		if delay, followed := judge.Fall(had, calm, m.changed, m.watched); followed {
 			o.bare.falls = append(o.bare.falls, delay)
 		}
 	}

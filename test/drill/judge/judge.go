@@ -72,9 +72,10 @@ func Rise(had Line, needs int32, rose, known, to time.Time) (delay time.Duration
 	return first(had.Changes(rose, to), known, func(c Change) bool { return c.To > c.From })
 }
 
-// Fall tells how long the replicas took to follow a load that fell at a moment. followed is false when they did not until to.
-func Fall(had Line, fell, to time.Time) (delay time.Duration, followed bool) {
-	return first(had.Changes(fell, to), fell, func(c Change) bool { return c.To < c.From })
+// Fall tells how long the replicas took to become fewer than a load needed until it fell. followed is false when they did not until
+// to.
+func Fall(had Line, needed int32, fell, to time.Time) (delay time.Duration, followed bool) {
+	return first(had.Changes(fell, to), fell, func(c Change) bool { return c.To < needed })
 }
 
 func first(all []Change, since time.Time, is func(Change) bool) (time.Duration, bool) {

@@ -108,9 +108,10 @@ func TestAFallIsCountedFromTheLoads(t *testing.T) {
 		"never":                {line(0, 4), 0, false},
 		"before the load fell": {line(0, 4, 90, 1), 0, false},
 		"after a rise":         {line(0, 4, 110, 5, 420, 1), 320 * time.Second, true},
+		"after too many ended": {line(0, 6, 250, 4, 420, 1), 320 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			delay, followed := Fall(c.had, at(100), at(1000))
+			delay, followed := Fall(c.had, 4, at(100), at(1000))
 			if delay != c.delay || followed != c.followed {
 				t.Errorf("followed: %t after %s, want %t after %s", followed, delay, c.followed, c.delay)
 			}
