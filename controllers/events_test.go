@@ -95,7 +95,7 @@ func TestOneEventLooksForRoom(t *testing.T) {
 	for i := range done {
 		done[i] = s.create(t, clk, "SysdigMetricBinding")
 	}
-	waitFor(t, func() bool { return clk.Waiters() == all+1 }) // each has its patience, and one looks once a second
+	waitFor(t, func() bool { return clk.Waiters() == all+1 })   // each has its patience, and one looks once a second
 	for _, sent := range []int32{1, 1 + WritesPerSecond, all} { // the first leaves less than half of the burst behind it
 		clk.Step(time.Second)
 		waitFor(t, func() bool { return server.n.Load() == sent })
