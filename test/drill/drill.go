@@ -237,14 +237,14 @@ func (d *drill) incidents(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	known := time.Now()
+	end := time.Now().Add(d.plan.bound() + d.plan.after)
 	for _, g := range groups {
-		if m := g.noted(); m.known.After(known) {
-			known = m.known
+		if last := g.watchedUntil(); last.After(end) {
+			end = last
 		}
 	}
-	d.say("all loads are known at the latest in %s; watching for %s more", time.Until(known).Round(time.Second), d.plan.bound()+d.plan.after)
-	return errors.Join(stage.Sleep(ctx, time.Until(known)+d.plan.bound()+d.plan.after), d.stage.OperatorFailure())
+	d.say("watching for %s more", time.Until(end).Round(time.Second))
+	return errors.Join(stage.Sleep(ctx, time.Until(end)), d.stage.OperatorFailure())
 }
 
 // processes plays what befalls the operator, one after the other.

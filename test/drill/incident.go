@@ -288,6 +288,15 @@ func (g *group) play(ctx context.Context) error {
 	return nil
 }
 
+// watchedUntil is until when the replicas have to be watched, for them to follow.
+func (g *group) watchedUntil() time.Time {
+	m := g.noted()
+	if g.incident.falls != nil {
+		return g.plan.followed(m.changed, g.incident.fallsTo)
+	}
+	return m.known.Add(g.plan.bound() + g.plan.after)
+}
+
 // change changes the loads.
 func (g *group) change(how func(n int, w *workload)) {
 	for n, w := range g.workloads {

@@ -18,6 +18,8 @@ const (
 	most = 12
 	// apiQPS and hpaWorkers keep the HPA controller from being what is waited for.
 	apiQPS, hpaWorkers = 300, 20
+	// doubted is for how long values that become 0 together are not believed, by the default of connections.
+	doubted = 10 * time.Minute
 	// grace is for the requests themselves, which the bound of a scale-up leaves out.
 	grace = 2 * time.Second
 )
@@ -66,7 +68,7 @@ func quickPlan() plan {
 		interval: 10 * time.Second, ingestionLag: 5 * time.Second, lag: 3 * time.Second, window: 20 * time.Second, maxAge: 35 * time.Second,
 		sync: 5 * time.Second, stabilization: 45 * time.Second, perGroup: 12, warm: 10 * time.Second,
 		data: 100 * time.Second, failure: time.Minute, slow: 30 * time.Second, after: 10 * time.Second, process: 90 * time.Second,
-		control: 65 * time.Second, apis: []v1alpha1.API{v1alpha1.APIPrometheus}, deadline: 15 * time.Minute,
+		control: 65 * time.Second, apis: []v1alpha1.API{v1alpha1.APIPrometheus}, deadline: 25 * time.Minute,
 	}
 }
 
@@ -83,6 +85,15 @@ func (p plan) covered(from time.Time, window time.Duration) time.Time {
 		first = first.Add(sysdigtest.Interval)
 	}
 	return first.Add(window - sysdigtest.Interval + p.ingestionLag)
+}
+
+// followed is when replicas have followed a load that fell to so many replicas' worth, at the latest.
+func (p plan) followed(fell time.Time, to int) time.Time {
+	held := p.stabilization
+	if to == 0 {
+		held = max(held, doubted)
+	}
+	return p.covered(fell, p.window).Add(p.bound() + held + grace)
 }
 
 // ahead is how long before something a load has to change so that a window shows nothing of what was.

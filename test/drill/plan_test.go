@@ -46,6 +46,16 @@ func TestWhatLeavesAWindowLateTakesNoReplicaAway(t *testing.T) {
 	}
 }
 
+func TestALoadThatFellIsWatchedUntilHPAsHaveFollowed(t *testing.T) {
+	p := fullPlan()
+	// The longest that whole drills have seen, with HPAs that stabilise for 5 minutes, and a 0 that is not believed for 10.
+	for to, seen := range map[int]time.Duration{1: 370 * time.Second, 0: 696 * time.Second} {
+		if got := p.followed(noon, to).Sub(noon); got < seen {
+			t.Errorf("a fall to %d is watched for %s, less than %s", to, got, seen)
+		}
+	}
+}
+
 func TestAnIncidentIsPickedByName(t *testing.T) {
 	both := []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData}
 	picked, err := pick([]string{"gap", "zeros"}, both)
