@@ -17,7 +17,7 @@ import (
 
 // availableTimeout is how long WaitAPIServiceAvailable waits at most. The aggregation layer looks at an APIService
 // that failed again after a back-off of up to 30 s.
-const availableTimeout = 2 * time.Minute
+const availableTimeout = 5 * time.Minute
 
 // ExposeHostProcess makes a process on this machine, which serves HTTPS on a loopback port, the backend of the
 // APIServices that refer to a Service. Call it after the manifests were applied, and again when they were applied anew

@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	aggregator "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // admin names the administrator's kubeconfig.
-const admin Component = "admin"
+const admin binaries.Component = "admin"
 
 // Cluster is a running control plane. Its methods may be called from several goroutines.
 type Cluster struct {
@@ -39,19 +42,19 @@ type Cluster struct {
 	stopErr   error
 }
 
-// Start builds what is missing (see [EnsureBinaries]), starts a control plane and returns when it works: the API
+// Start builds what is missing (see [binaries.Ensure]), starts a control plane and returns when it works: the API
 // server, the controllers and the scheduler are healthy, the default service account exists and, unless
 // Options.NoNodes or Options.Address is set, the node "node-1" is Ready. That takes a few seconds. ctx limits the start only. When a
 // component ends early or is not ready in time, the error names it and quotes the end of its log, and nothing is left.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	started := time.Now()
-	binaries, err := EnsureBinaries(ctx, opts.Log)
+	programs, err := binaries.Ensure(ctx, opts.Log, binaries.ControlPlane)
 	if err != nil {
 		return nil, err
 	}
-	var oldest Binaries
+	var oldest binaries.Folder
 	if opts.Oldest {
-		if oldest, err = EnsureOldestBinaries(ctx, opts.Log); err != nil {
+		if oldest, err = binaries.Ensure(ctx, opts.Log, binaries.Oldest); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +62,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{layout: layout{opts: opts, binaries: binaries, oldest: oldest}, temporary: temporary, launcher: newLauncher()}
+	c := &Cluster{layout: layout{opts: opts, programs: programs, oldest: oldest}, temporary: temporary, launcher: newLauncher()}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop(context.WithoutCancel(ctx)))
 	}
@@ -74,16 +77,16 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	if err := c.run(Etcd); err != nil {
+	if err := c.run(binaries.Etcd); err != nil {
 		return err
 	}
-	if err := c.waitHealthy(ctx, Etcd, c.layout.ports.etcdClient, "/health"); err != nil {
+	if err := c.waitHealthy(ctx, binaries.Etcd, c.layout.ports.etcdClient, "/health"); err != nil {
 		return err
 	}
-	if err := c.run(APIServer); err != nil {
+	if err := c.run(binaries.APIServer); err != nil {
 		return err
 	}
-	if err := c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz"); err != nil {
+	if err := c.waitHealthy(ctx, binaries.APIServer, c.layout.ports.apiServer, "/readyz"); err != nil {
 		return err
 	}
 	for _, component := range c.layout.clients() {
@@ -91,10 +94,10 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := c.waitHealthy(ctx, ControllerManager, c.layout.ports.controllerManager, "/healthz"); err != nil {
+	if err := c.waitHealthy(ctx, binaries.ControllerManager, c.layout.ports.controllerManager, "/healthz"); err != nil {
 		return err
 	}
-	if err := c.waitHealthy(ctx, Scheduler, c.layout.ports.scheduler, "/healthz"); err != nil {
+	if err := c.waitHealthy(ctx, binaries.Scheduler, c.layout.ports.scheduler, "/healthz"); err != nil {
 		return err
 	}
 	return c.waitUsable(ctx)
@@ -125,7 +128,7 @@ func (c *Cluster) prepare() (err error) {
 }
 
 // run starts a component of the control plane.
-func (c *Cluster) run(component Component) error {
+func (c *Cluster) run(component binaries.Component) error {
 	_, err := c.launch(component, c.layout.executable(component), c.layout.args(component))
 	return err
 }
@@ -135,13 +138,13 @@ func (c *Cluster) RestartAPIServer(ctx context.Context, pause time.Duration) err
 	c.mu.Lock()
 	var running *process
 	for _, p := range c.processes {
-		if p.component == APIServer && !p.ended() {
+		if p.component == binaries.APIServer && !p.ended() {
 			running = p
 		}
 	}
 	c.mu.Unlock()
 	if running == nil {
-		return fmt.Errorf("%s does not run", APIServer)
+		return fmt.Errorf("%s does not run", binaries.APIServer)
 	}
 	if err := running.stop(ctx); err != nil {
 		return err
@@ -151,14 +154,14 @@ func (c *Cluster) RestartAPIServer(ctx context.Context, pause time.Duration) err
 		return ctx.Err()
 	case <-time.After(pause):
 	}
-	if err := c.run(APIServer); err != nil {
+	if err := c.run(binaries.APIServer); err != nil {
 		return err
 	}
-	return c.waitHealthy(ctx, APIServer, c.layout.ports.apiServer, "/readyz")
+	return c.waitHealthy(ctx, binaries.APIServer, c.layout.ports.apiServer, "/readyz")
 }
 
 // launch starts a process and notes its id in the folder. Its environment holds no settings of the user.
-func (c *Cluster) launch(name Component, path string, args []string) (*process, error) {
+func (c *Cluster) launch(name binaries.Component, path string, args []string) (*process, error) {
 	l := c.layout
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.opts.Dir, "TMPDIR=" + l.opts.Dir}
 	logFile := filepath.Join(l.opts.Dir, string(name)+".log")
@@ -208,7 +211,7 @@ func (c *Cluster) AdminConfig() *rest.Config { return rest.CopyConfig(c.config) 
 func (c *Cluster) AdminKubeconfig() string { return c.layout.kubeconfig(admin) }
 
 // KubectlPath returns the path of a kubectl of the cluster's version.
-func (c *Cluster) KubectlPath() string { return c.layout.binaries.Path(Kubectl) }
+func (c *Cluster) KubectlPath() string { return c.layout.programs.Path(binaries.Kubectl) }
 
 // Kubectl runs kubectl as the administrator, in the current working directory, and returns its standard output. An
 // error carries its standard error.
@@ -216,7 +219,12 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (stdout string, e
 	cmd := exec.CommandContext(ctx, c.KubectlPath(), args...)
 	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+c.AdminKubeconfig(),
 		"KUBERC=off", "KUBECACHEDIR="+filepath.Join(c.Dir(), "kubectl-cache"))
-	return output(cmd)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(out), fmt.Errorf("kubectl: %w: %s", err, bytes.TrimSpace(exit.Stderr))
+	}
+	return string(out), err
 }
 
 // logf writes one line to the cluster's log.

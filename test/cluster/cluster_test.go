@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 func start(t *testing.T, opts cluster.Options) *cluster.Cluster {
@@ -36,7 +37,7 @@ func start(t *testing.T, opts cluster.Options) *cluster.Cluster {
 
 func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	out, err := c.Kubectl(ctx, args...)
 	if err != nil {
@@ -66,7 +67,7 @@ func TestCluster(t *testing.T) {
 
 	t.Run("runs pods", func(t *testing.T) {
 		kubectl(t, c, "create", "deployment", "web", "--image=example.com/web", "--replicas=2")
-		kubectl(t, c, "rollout", "status", "deployment/web", "--timeout=60s")
+		kubectl(t, c, "rollout", "status", "deployment/web", "--timeout=5m")
 		if got := kubectl(t, c, "get", "deployment/web", "-o", "jsonpath={.status.readyReplicas}"); got != "2" {
 			t.Errorf("%s pods are ready, want 2", got)
 		}
@@ -190,7 +191,7 @@ func TestStartNamesTheComponentThatFails(t *testing.T) {
 	dir := t.TempDir()
 	_, err := cluster.Start(t.Context(), cluster.Options{
 		Dir: dir, Log: t.Output(),
-		ExtraArgs: map[cluster.Component][]string{cluster.APIServer: {"--no-such-flag"}},
+		ExtraArgs: map[binaries.Component][]string{binaries.APIServer: {"--no-such-flag"}},
 	})
 	if err == nil || !strings.Contains(err.Error(), "kube-apiserver ended early") || !strings.Contains(err.Error(), "no-such-flag") {
 		t.Errorf("the error is %v", err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const (
@@ -42,19 +44,19 @@ type layout struct {
 	opts     Options
 	pki      *pki
 	ports    ports
-	binaries Binaries
-	oldest   Binaries // set when Options.Oldest is
+	programs binaries.Folder
+	oldest   binaries.Folder // set when Options.Oldest is
 }
 
 // executable is the path of a component's program.
-func (l layout) executable(c Component) string {
+func (l layout) executable(c binaries.Component) string {
 	switch c {
-	case APIServer, ControllerManager, Scheduler:
+	case binaries.APIServer, binaries.ControllerManager, binaries.Scheduler:
 		if l.opts.Oldest {
 			return l.oldest.Path(c)
 		}
 	}
-	return l.binaries.Path(c)
+	return l.programs.Path(c)
 }
 
 // url is the address of a server of this cluster.
@@ -69,7 +71,7 @@ func (l layout) apiServerURL() string {
 }
 
 // kubeconfig is the file with a component's own identity.
-func (l layout) kubeconfig(c Component) string {
+func (l layout) kubeconfig(c binaries.Component) string {
 	return filepath.Join(l.opts.Dir, string(c)+".kubeconfig")
 }
 
@@ -82,30 +84,30 @@ func (l layout) addresses() []net.IP {
 }
 
 // clients are the components that talk to the API server.
-func (l layout) clients() []Component {
+func (l layout) clients() []binaries.Component {
 	if l.opts.Address.IsValid() {
-		return []Component{ControllerManager, Scheduler}
+		return []binaries.Component{binaries.ControllerManager, binaries.Scheduler}
 	}
-	return []Component{ControllerManager, Scheduler, Kwok}
+	return []binaries.Component{binaries.ControllerManager, binaries.Scheduler, binaries.Kwok}
 }
 
 // args returns the arguments of a component, the extra ones last.
-func (l layout) args(c Component) []string {
+func (l layout) args(c binaries.Component) []string {
 	var args []string
 	switch c {
-	case Etcd:
+	case binaries.Etcd:
 		args = l.etcdArgs()
-	case APIServer:
+	case binaries.APIServer:
 		args = l.apiServerArgs()
-	case ControllerManager:
+	case binaries.ControllerManager:
 		args = append(l.clientArgs(c, l.ports.controllerManager), l.controllerManagerArgs()...)
-	case Scheduler:
+	case binaries.Scheduler:
 		args = append(l.clientArgs(c, l.ports.scheduler),
 			// The limits of 50 and 100 that are the default would slow down tests with many pods.
 			"--kube-api-qps=300", "--kube-api-burst=600")
-	case Kwok:
+	case binaries.Kwok:
 		args = []string{
-			"--kubeconfig=" + l.kubeconfig(c), "--manage-all-nodes=true", "--config=" + l.binaries.Stages(), "--cidr=10.244.0.0/16",
+			"--kubeconfig=" + l.kubeconfig(c), "--manage-all-nodes=true", "--config=" + l.programs.Stages(), "--cidr=10.244.0.0/16",
 		}
 	}
 	return append(args, l.opts.ExtraArgs[c]...)
@@ -162,7 +164,7 @@ func (l layout) addressArgs() []string {
 }
 
 // clientArgs are those that the controller manager and the scheduler share.
-func (l layout) clientArgs(c Component, port int) []string {
+func (l layout) clientArgs(c binaries.Component, port int) []string {
 	kubeconfig := l.kubeconfig(c)
 	return []string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const pidFile = "processes.json"
@@ -23,9 +25,9 @@ type record struct {
 }
 
 type processRecord struct {
-	Component Component `json:"component"`
-	PID       int       `json:"pid"`
-	Path      string    `json:"path"`
+	Component binaries.Component `json:"component"`
+	PID       int                `json:"pid"`
+	Path      string             `json:"path"`
 }
 
 // writeRecord keeps the processes' ids in dir, so that StopDir finds them.

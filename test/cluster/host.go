@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"syscall"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // HostProcess is a process of this machine that runs beside the control plane and ends with it.
@@ -12,7 +14,7 @@ type HostProcess struct{ process *process }
 // StartHostProcess starts a program of this machine. name names it and its log file; its arguments must hold a path
 // below Dir, so that [StopDir] can tell it from a stranger that got its process id later. It ends with the cluster.
 func (c *Cluster) StartHostProcess(name, path string, args ...string) (*HostProcess, error) {
-	p, err := c.launch(Component(name), path, args)
+	p, err := c.launch(binaries.Component(name), path, args)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"net"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // AuthorityFile is the path of the certificate that has signed those of all servers and users of the cluster.
@@ -16,7 +18,7 @@ func (c *Cluster) UserKubeconfig(name, user string, groups ...string) (path stri
 	if err != nil {
 		return "", err
 	}
-	path = c.layout.kubeconfig(Component(name))
+	path = c.layout.kubeconfig(binaries.Component(name))
 	info := &clientcmdapi.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key}
 	return path, c.layout.writeKubeconfig(path, user, "default", info)
 }

@@ -11,6 +11,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // tokenLifetime is how long the token of a service account's kubeconfig is valid.
@@ -18,11 +20,11 @@ const tokenLifetime = 12 * time.Hour
 
 // writeKubeconfigs issues client certificates for the administrator and for the components that talk to the API server.
 func (l layout) writeKubeconfigs() error {
-	for name, subject := range map[Component][]string{
-		admin:             {"admin", "system:masters"},
-		ControllerManager: {"system:kube-controller-manager"},
-		Scheduler:         {"system:kube-scheduler"},
-		Kwok:              {"kwok", "system:masters"},
+	for name, subject := range map[binaries.Component][]string{
+		admin:                      {"admin", "system:masters"},
+		binaries.ControllerManager: {"system:kube-controller-manager"},
+		binaries.Scheduler:         {"system:kube-scheduler"},
+		binaries.Kwok:              {"kwok", "system:masters"},
 	} {
 		pair, err := l.pki.ca.client(subject[0], subject[1:]...)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // Options says how to run a cluster. The zero value is a complete cluster in a temporary folder.
@@ -27,7 +29,7 @@ type Options struct {
 	// own default of 20 makes the sync period of 1,000 autoscalers about 50 s.
 	KubeAPIQPS int
 	// ExtraArgs are appended to the arguments of a component, and override those of the same name.
-	ExtraArgs map[Component][]string
+	ExtraArgs map[binaries.Component][]string
 	// Detach lets the cluster outlive this process; StopDir ends it. Otherwise it dies with this process on
 	// Linux, even if this process is killed.
 	Detach bool
@@ -63,7 +65,7 @@ func (o Options) complete() (out Options, temporary bool, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return o, false, fmt.Errorf("create the cluster's folder: %w", err)
 	}
-	if exists(filepath.Join(o.Dir, pidFile)) {
+	if _, err := os.Stat(filepath.Join(o.Dir, pidFile)); err == nil {
 		return o, false, fmt.Errorf("%s holds a cluster already: stop it first", o.Dir)
 	}
 	// What an earlier cluster stored belongs to certificates and a service account key that are replaced.

@@ -12,20 +12,22 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const (
 	// stopGrace is how long a process may take to end after SIGTERM.
-	stopGrace = 5 * time.Second
+	stopGrace = time.Minute
 	// killGrace is how long a process may take to disappear after SIGKILL.
-	killGrace = 10 * time.Second
+	killGrace = time.Minute
 	// quotedLines is how many lines of a log an error quotes.
 	quotedLines = 20
 )
 
 // process is a running component.
 type process struct {
-	component Component
+	component binaries.Component
 	path      string // of its binary
 	logFile   string
 	handle    *os.Process
@@ -78,7 +80,7 @@ func (p *process) stop(ctx context.Context) error {
 
 // stopAll ends the clients of the API server, then the API server, then etcd, so that none logs errors about another.
 func stopAll(ctx context.Context, processes []*process) error {
-	phase := map[Component]int{APIServer: 1, Etcd: 2}
+	phase := map[binaries.Component]int{binaries.APIServer: 1, binaries.Etcd: 2}
 	var errs []error
 	for i := range 3 {
 		results := make(chan error, len(processes))
@@ -122,7 +124,7 @@ func newLauncher() *launcher {
 
 // start starts a component whose output goes to logFile. detach lets it outlive this process; otherwise it dies
 // with it (on Linux). env is its whole environment.
-func (l *launcher) start(c Component, path string, args, env []string, logFile string, detach bool) (*process, error) {
+func (l *launcher) start(c binaries.Component, path string, args, env []string, logFile string, detach bool) (*process, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, fmt.Errorf("create the log of %s: %w", c, err)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // parentVariable makes the test binary play a parent that is killed; its value is the folder of the child's log.
@@ -34,17 +36,17 @@ func startScript(t *testing.T, script string) *process {
 	return p
 }
 
-// waitFor fails the test unless the condition holds within ten seconds.
+// waitFor waits until a condition holds; only what hangs takes two minutes.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for !condition() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within ten seconds", what)
+			t.Fatalf("%s: not within two minutes", what)
 		case <-ticker.C:
 		}
 	}
@@ -82,14 +84,14 @@ func TestAdoptTakesOnlyTheSameProgram(t *testing.T) {
 	p := startScript(t, "exec sleep 60 # "+dir)
 	waitFor(t, "sleep to run", func() bool { return strings.HasPrefix(commandLine(p.handle.Pid), "sleep ") })
 	for _, entry := range []processRecord{
-		{Etcd, p.handle.Pid, "/elsewhere/etcd"}, // another program
-		{Etcd, p.handle.Pid, "sleep"},           // the same program, but not for this folder
+		{binaries.Etcd, p.handle.Pid, "/elsewhere/etcd"}, // another program
+		{binaries.Etcd, p.handle.Pid, "sleep"},           // the same program, but not for this folder
 	} {
 		if got, err := adopt(t.Context(), entry, dir); err != nil || got != nil {
 			t.Errorf("%v was taken over as %v, %v", entry, got, err)
 		}
 	}
-	got, err := adopt(t.Context(), processRecord{Etcd, p.handle.Pid, "sleep"}, "60")
+	got, err := adopt(t.Context(), processRecord{binaries.Etcd, p.handle.Pid, "sleep"}, "60")
 	if err != nil || got == nil {
 		t.Fatalf("the process was not taken over: %v", err)
 	}

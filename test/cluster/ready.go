@@ -13,17 +13,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const (
 	// readyTimeout is how long a component may take until it is ready; on an idle machine it takes a few seconds.
-	readyTimeout = 2 * time.Minute
+	readyTimeout = 5 * time.Minute
 	pollInterval = 100 * time.Millisecond
 	nodeName     = "node-1"
 )
 
 // waitHealthy waits until a component answers 200 at path.
-func (c *Cluster) waitHealthy(ctx context.Context, component Component, port int, path string) error {
+func (c *Cluster) waitHealthy(ctx context.Context, component binaries.Component, port int, path string) error {
 	client, err := rest.HTTPClientFor(c.config) // All servers' certificates have the same authority.
 	if err != nil {
 		return fmt.Errorf("create a client: %w", err)
@@ -59,7 +61,7 @@ func get(ctx context.Context, client *http.Client, url string) error {
 // waitFor polls check until it returns nil. It gives up when the deadline passes or when any component has ended
 // that nobody ends on purpose.
 // The component is the one whose log the error quotes.
-func (c *Cluster) waitFor(ctx context.Context, what string, component Component, check func(context.Context) error) error {
+func (c *Cluster) waitFor(ctx context.Context, what string, component binaries.Component, check func(context.Context) error) error {
 	last := errors.New("no answer")
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, readyTimeout, true, func(ctx context.Context) (bool, error) {
 		for _, p := range c.processes {
@@ -93,11 +95,11 @@ func (c *Cluster) waitUsable(ctx context.Context) error {
 		if _, err := c.client.CoreV1().Nodes().Create(ctx, newNode(), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create the node: %w", err)
 		}
-		if err := c.waitFor(ctx, "the node to be Ready", Kwok, c.checkNode); err != nil {
+		if err := c.waitFor(ctx, "the node to be Ready", binaries.Kwok, c.checkNode); err != nil {
 			return err
 		}
 	}
-	return c.waitFor(ctx, "the default service account", ControllerManager, func(ctx context.Context) error {
+	return c.waitFor(ctx, "the default service account", binaries.ControllerManager, func(ctx context.Context) error {
 		_, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})

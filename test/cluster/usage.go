@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // CPUTime is how much processor time, user and system, a component has used since it started, in steps of 10 ms. It is
 // known on Linux only.
-func (c *Cluster) CPUTime(component Component) (time.Duration, error) {
+func (c *Cluster) CPUTime(component binaries.Component) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.processes {

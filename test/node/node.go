@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 	podCIDR = "10.244.0.0/24"
 
 	// readyTimeout is how long a part of the node may take until it works.
-	readyTimeout = 2 * time.Minute
+	readyTimeout = 5 * time.Minute
 	pollInterval = 200 * time.Millisecond
 )
 
@@ -49,7 +50,7 @@ type Node struct {
 	Cluster *cluster.Cluster
 
 	cgroup     string
-	binaries   cluster.Binaries
+	programs   binaries.Folder
 	containerd string // its socket
 }
 
@@ -63,7 +64,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	binaries, err := cluster.EnsureNodeBinaries(ctx, o.Log)
+	programs, err := binaries.Ensure(ctx, o.Log, binaries.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Cluster: control, cgroup: filepath.Base(dir), binaries: binaries, containerd: "/run/containerd/containerd.sock"}
+	n := &Node{Cluster: control, cgroup: filepath.Base(dir), programs: programs, containerd: "/run/containerd/containerd.sock"}
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the node: %w", err), n.Stop(context.WithoutCancel(ctx)))
 	}
@@ -90,12 +91,12 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.runContainerd(ctx); err != nil {
 		return err
 	}
-	kubelet, err := n.Cluster.StartHostProcess("kubelet", n.binaries.Path(cluster.Kubelet), "--config="+n.path("kubelet.yaml"),
+	kubelet, err := n.Cluster.StartHostProcess("kubelet", n.programs.Path(binaries.Kubelet), "--config="+n.path("kubelet.yaml"),
 		"--kubeconfig="+n.path("kubelet.kubeconfig"), "--root-dir="+n.path("kubelet"), "--hostname-override="+Name, "--node-ip="+address, "--v=2")
 	if err != nil {
 		return err
 	}
-	proxy, err := n.Cluster.StartHostProcess("kube-proxy", n.binaries.Path(cluster.KubeProxy), "--config="+n.path("kube-proxy.yaml"), "--hostname-override="+Name)
+	proxy, err := n.Cluster.StartHostProcess("kube-proxy", n.programs.Path(binaries.KubeProxy), "--config="+n.path("kube-proxy.yaml"), "--hostname-override="+Name)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (n *Node) start(ctx context.Context) error {
 
 // runContainerd starts containerd and waits until it answers.
 func (n *Node) runContainerd(ctx context.Context) error {
-	containerd, err := n.Cluster.StartHostProcess("containerd", n.binaries.Path(cluster.Containerd), "--config="+n.path("containerd.toml"))
+	containerd, err := n.Cluster.StartHostProcess("containerd", n.programs.Path(binaries.Containerd), "--config="+n.path("containerd.toml"))
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (n *Node) Import(ctx context.Context, archive string) error {
 
 // ctr runs containerd's client in the namespace of the kubelet.
 func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
-	return command(ctx, n.binaries.Path(cluster.Ctr), append([]string{"--address", n.containerd, "--namespace", "k8s.io"}, args...)...)
+	return command(ctx, n.programs.Path(binaries.Ctr), append([]string{"--address", n.containerd, "--namespace", "k8s.io"}, args...)...)
 }
 
 // configure writes the configuration of all programs, with certificates.
@@ -158,7 +159,7 @@ func (n *Node) configure() error {
 	}
 	values := map[string]string{
 		"@DIR@": c.Dir(), "@CGROUP@": n.cgroup, "@SOCKET@": n.containerd, "@PODS@": podCIDR, "@PAUSE@": pauseImage,
-		"@BIN@": n.binaries.Dir(), "@RUNC@": runc, "@CNI@": plugins, "@CA@": c.AuthorityFile(), "@CERT@": certFile, "@KEY@": keyFile,
+		"@BIN@": n.programs.Dir(), "@RUNC@": runc, "@CNI@": plugins, "@CA@": c.AuthorityFile(), "@CERT@": certFile, "@KEY@": keyFile,
 		"@KUBELET@": kubelet, "@PROXY@": proxy,
 	}
 	pairs := make([]string, 0, 2*len(values))
@@ -190,6 +191,6 @@ func (n *Node) Keep(ctx context.Context, log io.Writer) {
 	defer stop()
 	fmt.Fprintf(log, "The node keeps running; its files are in %s. Interrupt (Ctrl+C) to end it. To look around, as root:\n"+
 		"  pgrep -f 'containerd --config=%[1]s'   # a process of the node, PID below\n"+
-		"  nsenter -t PID -n -m -p env KUBECONFIG=%s PATH=%s:$PATH bash\n", n.Cluster.Dir(), n.Cluster.AdminKubeconfig(), n.binaries.Dir())
+		"  nsenter -t PID -n -m -p env KUBECONFIG=%s PATH=%s:$PATH bash\n", n.Cluster.Dir(), n.Cluster.AdminKubeconfig(), n.programs.Dir())
 	<-ctx.Done()
 }

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 const (
@@ -98,10 +98,7 @@ func probe(ctx context.Context) error {
 func prepare(ctx context.Context, log io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if _, err := cluster.EnsureBinaries(ctx, log); err != nil {
-		return err
-	}
-	if _, err := cluster.EnsureNodeBinaries(ctx, log); err != nil {
+	if _, err := binaries.Ensure(ctx, log, binaries.Node); err != nil {
 		return err
 	}
 	fmt.Fprintln(log, "downloading the operator's modules, for its Dockerfile")

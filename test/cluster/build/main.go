@@ -1,5 +1,5 @@
-// Command build makes sure that the binaries of the test control plane are in the user's cache folder, with --node also those
-// of a node, with --oldest also those of the oldest control plane.
+// Command build makes sure that the programs of the tests' control plane are in the user's cache folder; with --node those of a node,
+// too, with --oldest those of the oldest control plane instead.
 package main
 
 import (
@@ -9,21 +9,22 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 func main() {
-	node := flag.Bool("node", false, "build the programs of a node, too")
-	oldest := flag.Bool("oldest", false, "build the oldest control plane, too")
+	node := flag.Bool("node", false, "the programs of a node, too")
+	oldest := flag.Bool("oldest", false, "the oldest control plane")
 	flag.Parse()
+	set := binaries.ControlPlane
+	switch {
+	case *oldest:
+		set = binaries.Oldest
+	case *node:
+		set = binaries.Node
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	_, err := cluster.EnsureBinaries(ctx, os.Stdout)
-	if err == nil && *node {
-		_, err = cluster.EnsureNodeBinaries(ctx, os.Stdout)
-	}
-	if err == nil && *oldest {
-		_, err = cluster.EnsureOldestBinaries(ctx, os.Stdout)
-	}
+	_, err := binaries.Ensure(ctx, os.Stdout, set)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

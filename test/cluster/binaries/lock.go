@@ -1,4 +1,4 @@
-package cluster
+package binaries
 
 import (
 	"errors"

@@ -1,14 +1,12 @@
-package cluster
+package binaries
 
 import (
-	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fakeModule writes module files with the given contents and returns their folder.
@@ -25,14 +23,14 @@ func fakeModule(t *testing.T, contents string) string {
 
 func TestCacheKey(t *testing.T) {
 	key := func(targets ...target) string {
-		k, err := cacheKey(targets)
+		k, err := cacheKey(targets, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
-	etcd := target{Etcd, fakeModule(t, "one"), "example.com/etcd", "-s"}
-	kwok := target{Kwok, fakeModule(t, "two"), "example.com/kwok", "-s"}
+	etcd := target{component: Etcd, module: fakeModule(t, "one"), pkg: "example.com/etcd", ldflags: "-s"}
+	kwok := target{component: Kwok, module: fakeModule(t, "two"), pkg: "example.com/kwok", ldflags: "-s"}
 	base := key(etcd, kwok)
 
 	if len(base) != 12 {
@@ -53,9 +51,12 @@ func TestCacheKey(t *testing.T) {
 	if got := key(linked, kwok); got == base {
 		t.Error("other linker flags have the same key")
 	}
+	if got, err := cacheKey([]target{etcd, kwok}, "/ready"); err != nil || got == base {
+		t.Errorf("ready-made programs have the same key, %v", err)
+	}
 	lost := etcd
 	lost.module = t.TempDir()
-	if _, err := cacheKey([]target{lost}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := cacheKey([]target{lost}, ""); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without module files the error is %v", err)
 	}
 }
@@ -77,39 +78,27 @@ func TestVersionFlags(t *testing.T) {
 	}
 }
 
-func TestModuleRootSkipsOtherModules(t *testing.T) {
+func TestOneBuildMakesAllOfAModule(t *testing.T) {
 	src, err := findSources()
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, ok := moduleRoot(src.kwok) // It has a go.mod of its own.
-	if !ok || filepath.Join(root, "test", "cluster", "binaries", "kwok") != src.kwok {
-		t.Errorf("root is %q, %t", root, ok)
+	for set, want := range map[Set][]int{ControlPlane: {6}, Node: {8, 3}, Oldest: {3}} {
+		targets, _, err := src.targets(t.Context(), set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, g := range groups(targets) {
+			got = append(got, len(g))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("set %d is built in parts of %v, want %v", set, got, want)
+		}
+		for _, target := range targets {
+			if target.version == "" || target.pkg == "" {
+				t.Errorf("%+v lacks something", target)
+			}
+		}
 	}
-	if root, ok := moduleRoot(t.TempDir()); ok {
-		t.Errorf("a folder outside has the root %q", root)
-	}
-}
-
-func TestLockFileExcludes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lockFile(t.Context(), path, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	var log strings.Builder
-	if _, err := lockFile(ctx, path, &log); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the second lock gives %v, want a deadline", err)
-	}
-	if !strings.Contains(log.String(), "waiting") {
-		t.Errorf("the log %q does not tell of the wait", log.String())
-	}
-	unlock()
-	unlock, err = lockFile(t.Context(), path, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unlock()
 }
