@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,21 +49,28 @@ func narrow(t *testing.T) (*sink, *written, *clocktesting.FakeClock) {
 	return s, server, clk
 }
 
-// create begins to send an Event and returns when it waits for its time.
-func (s *sink) create(t *testing.T, clk *clocktesting.FakeClock, kind string) (done chan error) {
+// create begins to send an Event.
+func (s *sink) create(t *testing.T, kind string) (done chan error) {
 	t.Helper()
 	done = make(chan error, 1)
 	go func() {
 		_, err := s.Create(t.Context(), eventOf(kind))
 		done <- err
 	}()
-	waitFor(t, clk.HasWaiters)
 	return done
+}
+
+// looking waits until so many Events of bindings are left, each with its patience, and one of them looks again in a second. Before
+// that a step would pass unseen.
+func looking(t *testing.T, clk *clocktesting.FakeClock, left int) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%d Events that wait for room", left), func() bool { return clk.Waiters() == left+1 })
 }
 
 func TestAnEventWaitsForRoom(t *testing.T) {
 	s, server, clk := narrow(t)
-	done := s.create(t, clk, "SysdigMetricBinding")
+	done := s.create(t, "SysdigMetricBinding")
+	looking(t, clk, 1)
 	clk.Step(time.Second)
 	if err := <-done; err != nil || server.n.Load() != 1 || testutil.ToFloat64(s.dropped) != 0 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
@@ -72,7 +80,8 @@ func TestAnEventWaitsForRoom(t *testing.T) {
 // TestAnEventIsLeftOutWhileStatusesNeedAllWrites and is no error: it would be tried again.
 func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
 	s, server, clk := narrow(t)
-	done := s.create(t, clk, "SysdigMetricBinding")
+	done := s.create(t, "SysdigMetricBinding")
+	looking(t, clk, 1)
 	for range patience / time.Second {
 		for range WritesPerSecond {
 			if !s.writes.limiter.AllowN(clk.Now().Add(time.Second), 1) { // as statuses that wait in a row do
@@ -80,7 +89,7 @@ func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
 			}
 		}
 		clk.Step(time.Second)
-		waitFor(t, func() bool { return clk.HasWaiters() || len(done) > 0 })
+		waitFor(t, "an Event that waits, or has ended", func() bool { return clk.Waiters() == 2 || len(done) > 0 })
 	}
 	if err := <-done; err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
@@ -93,12 +102,14 @@ func TestOneEventLooksForRoom(t *testing.T) {
 	const all = 2 * WritesPerSecond
 	var done [all]chan error
 	for i := range done {
-		done[i] = s.create(t, clk, "SysdigMetricBinding")
+		done[i] = s.create(t, "SysdigMetricBinding")
 	}
-	waitFor(t, func() bool { return clk.Waiters() == all+1 })   // each has its patience, and one looks once a second
-	for _, sent := range []int32{1, 1 + WritesPerSecond, all} { // the first leaves less than half of the burst behind it
+	left := all
+	for _, sent := range []int32{1, WritesPerSecond, all - 1 - WritesPerSecond} { // the first leaves less than half of the burst behind it
+		looking(t, clk, left)
 		clk.Step(time.Second)
-		waitFor(t, func() bool { return server.n.Load() == sent })
+		left -= int(sent)
+		waitFor(t, fmt.Sprintf("all but %d Events sent", left), func() bool { return server.n.Load() == int32(all-left) })
 	}
 	for _, sent := range done {
 		if err := <-sent; err != nil {
@@ -114,7 +125,8 @@ func TestOneEventLooksForRoom(t *testing.T) {
 func TestFewEventsWait(t *testing.T) {
 	s, server, clk := narrow(t)
 	s.waiting = make(chan struct{}, 1)
-	first := s.create(t, clk, "SysdigMetricBinding")
+	first := s.create(t, "SysdigMetricBinding")
+	looking(t, clk, 1)
 	if _, err := s.Create(t.Context(), eventOf("SysdigMetricBinding")); err != nil || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%v, %v left out", err, testutil.ToFloat64(s.dropped))
 	}
@@ -139,7 +151,8 @@ func TestARepetitionNeverWaits(t *testing.T) {
 // TestAnEventOfAConnectionHasItsTurn before there is room for those of bindings.
 func TestAnEventOfAConnectionHasItsTurn(t *testing.T) {
 	s, server, clk := narrow(t)
-	done := s.create(t, clk, "SysdigConnection")
+	done := s.create(t, "SysdigConnection")
+	waitFor(t, "somebody who waits for a turn", clk.HasWaiters)
 	clk.Step(time.Second / WritesPerSecond)
 	if err := <-done; err != nil || server.n.Load() != 1 {
 		t.Errorf("%d were sent, %v", server.n.Load(), err)

@@ -128,7 +128,7 @@ func TestASweepEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Start(ctx) }()
-	waitFor(t, s.clk.HasWaiters)
+	waitFor(t, "a ticker", s.clk.HasWaiters)
 	s.clk.Step(pace)
 	cancel()
 	if err := <-done; err != nil {

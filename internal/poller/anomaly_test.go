@@ -21,7 +21,7 @@ const blackout = 8 * time.Minute
 func mass(t *testing.T, workloads int, hold time.Duration) (*stage, []query.Definition) {
 	s := newStage(t)
 	s.registry.PutConnection(registry.Connection{
-		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: s.client(20 * time.Second),
+		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: s.client(),
 		AnomalyLimits: registry.AnomalyLimits{Bindings: 10, Share: 0.5, Hold: hold},
 	})
 	names := []string{sysdigtest.MetricHTTPRequests, "orders_total", "jobs_total"}

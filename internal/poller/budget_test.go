@@ -18,7 +18,7 @@ import (
 // connectWithin puts the connection "default" with a quota into the registry.
 func (s *stage) connectWithin(requestsPerMinute int) {
 	s.registry.PutConnection(registry.Connection{
-		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: s.client(20 * time.Second),
+		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: s.client(),
 		RequestsPerMinute: requestsPerMinute,
 	})
 }
@@ -144,7 +144,7 @@ func TestWithoutABudgetSysdigRefuses(t *testing.T) {
 	s := newStage(t)
 	s.sysdig.SetRequestsPerMinute(10)
 	s.registry.PutConnection(registry.Connection{
-		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: mute{s.client(20 * time.Second)},
+		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: mute{s.client()},
 	})
 	s.shapes(20)
 	s.run(time.Minute, func() {})

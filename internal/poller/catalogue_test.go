@@ -55,7 +55,7 @@ func newListed(t *testing.T, api v1alpha1.API, edits ...func(*registry.Connectio
 // listed puts the connection into the registry, as another revision of it.
 func (s *stage) listed(edits ...func(*registry.Connection)) {
 	s.t.Helper()
-	client := s.client(20 * time.Second)
+	client := s.client()
 	s.connectData(append([]func(*registry.Connection){func(c *registry.Connection) {
 		c.Source, c.Lister = nameless{client, misspelt}, client
 	}}, edits...)...)
@@ -149,9 +149,7 @@ func TestARoundOfAnOlderConnectionTakesNoTurn(t *testing.T) {
 	s.bind("web")
 	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultDelay, Delay: 10 * time.Millisecond, Query: "http_request", Times: 1})
 	s.poller.Tick(t.Context())
-	for s.sysdig.FaultCount() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	s.eventually("Sysdig delays its answer", s.clk.HasWaiters) // nobody else waits on this clock
 	s.listed()
 	s.poller.Tick(t.Context()) // takes in the new revision
 	s.clk.Step(10 * time.Millisecond)

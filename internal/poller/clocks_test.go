@@ -60,7 +60,7 @@ func newClocks(t *testing.T, ahead time.Duration, wrap func(registry.Source) reg
 	c.stage = newStageOn(t, clk, c.ours, server)
 	c.fill(sysdigtest.MetricUp, "heart", "heart-0", 1)
 	c.fillWith("gauge", "web", "web-0", func(at time.Time) float64 { return at.Add(-ahead).Sub(noon).Seconds() })
-	c.connect(wrap(c.client(20 * time.Second)))
+	c.connect(wrap(c.client()))
 	c.gauge = c.bind("web", metricNamed("gauge"), func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.TimeAggregation = v1alpha1.TimeLast })
 	return c
 }
@@ -307,10 +307,10 @@ func TestASkewBelongsToItsEndpoint(t *testing.T) {
 	c := newClocks(t, 10*time.Minute, honest)
 	c.second()
 	c.wantFresh()
-	c.connect(c.client(20 * time.Second)) // another token
+	c.connect(c.client()) // another token
 	c.second()
 	c.wantSent(5)
-	other := registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: dateless(c.client(20 * time.Second))}
+	other := registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: dateless(c.client())}
 	other.Heartbeat.Scope.Endpoint = "https://other.example.com"
 	c.registry.PutConnection(other)
 	shape := c.gauge.Question.Shape.Value()

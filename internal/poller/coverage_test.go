@@ -55,7 +55,7 @@ func covering(t *testing.T, minimum int) *stage {
 	s := newStage(t)
 	beat := heartbeat()
 	beat.Coverage = minimum
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client(20 * time.Second)})
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client()})
 	return s
 }
 
@@ -192,7 +192,7 @@ func TestARateInRawPromQLWaitsForItsRange(t *testing.T) {
 	}
 	beat := heartbeat()
 	beat.Metric = "gap_up"
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client(20 * time.Second)})
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client()})
 	raw := func(text string) func(*v1alpha1.SysdigMetricBinding) {
 		return func(b *v1alpha1.SysdigMetricBinding) {
 			b.Name, b.Spec.MetricName = "raw-"+fmt.Sprint(len(text)), fmt.Sprint("raw-", len(text))

@@ -33,7 +33,7 @@ func newDataStage(t *testing.T, edits ...func(*registry.Connection)) *stage {
 func (s *stage) connectData(edits ...func(*registry.Connection)) {
 	s.t.Helper()
 	c := registry.Connection{
-		Name: "default", Interval: interval, IngestionLag: interval, Segments: pageSize, Source: s.client(20 * time.Second),
+		Name: "default", Interval: interval, IngestionLag: interval, Segments: pageSize, Source: s.client(),
 		Heartbeat: query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(s.connection())},
 	}
 	for _, edit := range edits {
@@ -217,7 +217,9 @@ func TestWhatIsNoRefusalSplitsNoPost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newDataStage(t)
-			s.connectData(func(c *registry.Connection) { c.Source = s.client(time.Second) })
+			source := s.hasty("metric_")
+			source.hangs.Store(test.fault.Kind == sysdigtest.FaultHang)
+			s.connectData(func(c *registry.Connection) { c.Source = source })
 			all := s.shapes(6)
 			test.fault.Query = "metric_"
 			s.sysdig.SetFault(test.fault)
@@ -282,7 +284,7 @@ func (l *lossy) Data(ctx context.Context, request sysdig.DataRequest) (sysdig.Da
 
 func TestAPageThatIsLostHalvesTheNamespacesUntilTheOthersAreServed(t *testing.T) {
 	s := newDataStage(t)
-	source := &lossy{Source: s.client(20 * time.Second), namespace: "poison"}
+	source := &lossy{Source: s.client(), namespace: "poison"}
 	s.connectData(func(c *registry.Connection) { c.Source = source })
 	var others []query.Definition
 	for i := range 7 {

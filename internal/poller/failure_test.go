@@ -20,10 +20,9 @@ var failures = map[string]struct {
 	fault sysdigtest.Fault
 	// begin and end replace the fault.
 	begin, end func(*stage)
-	// endless failures cannot be mended.
-	endless bool
-	timeout time.Duration
-	window  time.Duration
+	// gone is set when nobody is there in place of the fault.
+	gone   bool
+	window time.Duration
 	// leaves is for how long the window may hold some of the failure.
 	leaves time.Duration
 	reason metric.Reason
@@ -38,7 +37,7 @@ var failures = map[string]struct {
 	},
 	"Sysdig answers HTTP 500":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 500}, reason: metric.Unavailable, text: "HTTP 500"},
 	"Sysdig answers HTTP 503":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 503, Body: "<html>"}, reason: metric.Unavailable, text: "HTTP 503"},
-	"Sysdig never answers":                    {fault: sysdigtest.Fault{Kind: sysdigtest.FaultHang}, timeout: 400 * time.Millisecond, reason: metric.Unavailable, text: "in time"},
+	"Sysdig never answers":                    {fault: sysdigtest.Fault{Kind: sysdigtest.FaultHang}, reason: metric.Unavailable, text: "in time"},
 	"the connection is reset":                 {fault: sysdigtest.Fault{Kind: sysdigtest.FaultReset}, reason: metric.Unavailable},
 	"the body is cut":                         {fault: sysdigtest.Fault{Kind: sysdigtest.FaultTruncate}, reason: metric.Unavailable},
 	"the values are NaN":                      {fault: sysdigtest.Fault{Kind: sysdigtest.FaultNaN}, reason: metric.Implausible, text: "NaN"},
@@ -50,7 +49,7 @@ var failures = map[string]struct {
 	"the answer says that it is incomplete":   {fault: sysdigtest.Fault{Kind: sysdigtest.FaultWarnings, Body: "results truncated"}, reason: metric.Truncated, text: "results truncated"},
 	"the query is refused":                    {fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 422, Body: `{"error":"too many"}`}, reason: metric.Rejected, text: "too many"},
 	"Sysdig sends the client somewhere else":  {fault: sysdigtest.Fault{Kind: sysdigtest.FaultRedirect, URL: "http://127.0.0.1:1/"}, reason: metric.Unavailable, text: "redirects"},
-	"nobody listens at the address of Sysdig": {begin: func(s *stage) { s.sysdig.Close() }, endless: true, reason: metric.Unavailable, text: "refused"},
+	"nobody listens at the address of Sysdig": {gone: true, reason: metric.Unavailable, text: "refused"},
 }
 
 // suffer lets a stage run well, then fail for longer than maxAge. before sees what is served while the last sample is
@@ -59,14 +58,19 @@ func suffer(t *testing.T, name string, wrap func(registry.Source) registry.Sourc
 	test := failures[name]
 	s := newStage(t)
 	s.load("web", 2, perPod)
-	s.connect(wrap(s.client(cmp.Or(test.timeout, 20*time.Second))))
+	source := s.hasty("")
+	s.connect(wrap(source))
 	web := s.bind("web", func(b *v1alpha1.SysdigMetricBinding) {
 		b.Spec.Source.Metric.Window.Duration = cmp.Or(test.window, time.Minute)
 	})
 	s.run(10*time.Second, func() { s.wantValue(web, perPod) })
-	if test.begin != nil {
+	switch {
+	case test.begin != nil:
 		test.begin(s)
-	} else {
+	case test.gone: // the port of a server that has ended could be another one's by now
+		source.Source = s.clientOf("http://127.0.0.1:1")
+	default:
+		source.hangs.Store(test.fault.Kind == sysdigtest.FaultHang)
 		s.sysdig.SetFault(test.fault)
 	}
 	last, _ := s.serve(web)
@@ -79,13 +83,17 @@ func suffer(t *testing.T, name string, wrap func(registry.Source) registry.Sourc
 			before(s, sample, failure)
 		}
 	})
-	if t.Failed() || test.endless {
+	if t.Failed() {
 		return
 	}
-	if test.end != nil {
+	switch {
+	case test.end != nil:
 		test.end(s)
-	} else {
+	case test.gone:
+		source.Source = s.client()
+	default:
 		s.sysdig.ClearFault()
+		source.hangs.Store(false)
 	}
 	s.run(interval+test.leaves, func() {})
 	s.wantValue(web, perPod)

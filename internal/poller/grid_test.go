@@ -38,7 +38,7 @@ func TestRoundsFollowRightBehindThePoints(t *testing.T) {
 			s := newStage(t)
 			s.rank, s.replicas = test.rank, test.replicas
 			s.sysdig.Store().SetLag(test.lag)
-			s.registry.PutConnection(registry.Connection{Name: "default", Interval: test.interval, IngestionLag: test.lag, Heartbeat: heartbeat(), Source: s.client(20 * time.Second)})
+			s.registry.PutConnection(registry.Connection{Name: "default", Interval: test.interval, IngestionLag: test.lag, Heartbeat: heartbeat(), Source: s.client()})
 			s.load("web", 1, perPod)
 			s.bind("web")
 			s.run(4*time.Minute, func() {})
@@ -59,7 +59,7 @@ func TestANewPointIsServedAsSoonAsItCanBe(t *testing.T) {
 	for after := range 10 {
 		s := newStage(t)
 		s.sysdig.Store().SetLag(5 * time.Second)
-		s.registry.PutConnection(registry.Connection{Name: "default", Interval: 10 * time.Second, IngestionLag: 5 * time.Second, Heartbeat: heartbeat(), Source: s.client(20 * time.Second)})
+		s.registry.PutConnection(registry.Connection{Name: "default", Interval: 10 * time.Second, IngestionLag: 5 * time.Second, Heartbeat: heartbeat(), Source: s.client()})
 		stepped := noon.Add(time.Minute + time.Duration(after)*time.Second)
 		s.fillWith("gauge", "web", "web-0", func(at time.Time) float64 {
 			if at.Before(stepped) {

@@ -32,6 +32,8 @@ const (
 	token    = "00000000-bbbb-4000-8000-000000000001"
 	interval = 30 * time.Second
 	maxAge   = 2 * time.Minute
+	// ample is how long a request or a goroutine may take that is well, on a machine with much else to do.
+	ample = 2 * time.Minute
 	// perPod is the load of each pod in requests per second.
 	perPod = 10.0
 )
@@ -159,17 +161,19 @@ func (s *stage) questions() []sysdigtest.Request {
 }
 
 // client is a real client of the stand-in.
-func (s *stage) client(timeout time.Duration) *sysdig.Client {
+func (s *stage) client() *sysdig.Client { s.t.Helper(); return s.clientOf(s.sysdig.URL) }
+
+func (s *stage) clientOf(base string) *sysdig.Client {
 	s.t.Helper()
-	address, err := url.Parse(s.sysdig.URL + "/prometheus/api/v1/query")
+	address, err := url.Parse(base + "/prometheus/api/v1/query")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	data, err := url.Parse(s.sysdig.URL + "/api/data")
+	data, err := url.Parse(base + "/api/data")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: token, UserAgent: "test", Timeout: timeout})
+	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: token, UserAgent: "test", Timeout: ample})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -265,6 +269,16 @@ func (s *stage) wantValue(d query.Definition, want float64) {
 	s.t.Helper()
 	if sample, failure := s.serve(d); failure != nil || sample.Value != want {
 		s.t.Fatalf("at %s: got %v, %v; want %v", s.clk.Now().Sub(noon), sample, failure, want)
+	}
+}
+
+// eventually waits for what other goroutines bring about.
+func (s *stage) eventually(what string, done func() bool) {
+	s.t.Helper()
+	for began := time.Now(); !done(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > ample {
+			s.t.Fatalf("at %s, did not happen: %s", s.clk.Now().Sub(noon), what)
+		}
 	}
 }
 

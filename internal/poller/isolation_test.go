@@ -11,6 +11,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
 
@@ -181,8 +182,8 @@ func TestWhatSpeaksOfTheConnectionHalvesNothing(t *testing.T) {
 // TestAShapeThatIsSlowDelaysNobody lets ten shapes hang, more than there are places, beside one that does not.
 func TestAShapeThatIsSlowDelaysNobody(t *testing.T) {
 	s := newStage(t)
-	source := &hasty{Source: s.client(time.Minute)}
-	source.deadline.Store(int64(200 * time.Millisecond))
+	source := s.hasty("slow_metric")
+	source.hangs.Store(true)
 	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source})
 	s.load("web", 1, perPod)
 	web := s.bind("web")
@@ -194,43 +195,62 @@ func TestAShapeThatIsSlowDelaysNobody(t *testing.T) {
 	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultHang, Query: "slow_metric"})
 	s.run(time.Minute, func() {})
 	// From now on they hang until the end of the test. A new binding, and the shape that is well, must not queue behind them.
-	source.deadline.Store(int64(time.Minute))
+	source.hangs.Store(false)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s.clk.SetTime(noon.Add(2*time.Minute + 500*time.Millisecond))
-	began := time.Now()
+	before := s.sysdig.FaultCount()
 	s.poller.Tick(ctx)
+	s.eventually("all places of slow shapes are taken", func() bool { return s.sysdig.FaultCount()-before == 2 })
+	s.eventually("the shape that is well is asked in this round", func() bool {
+		sample, _ := s.serve(web)
+		return sample != nil && sample.Received.Equal(s.clk.Now())
+	})
 	s.load("api", 1, perPod)
 	api := s.bind("api")
-	for s.poller.Tick(ctx); ; s.clk.Step(time.Second) {
-		if _, failure := s.serve(api); failure == nil {
-			break
-		}
-		if time.Since(began) > 20*time.Second {
-			t.Fatal("a new binding waits for answers that hang")
-		}
-		time.Sleep(5 * time.Millisecond)
-		s.poller.Tick(ctx)
-	}
-	if late := s.clk.Now().Sub(s.sampleOf(web).Received); late > interval {
-		t.Errorf("the shape that is well was last asked %s ago", late)
+	s.eventually("a new binding is answered at once", func() bool {
+		s.poller.Tick(ctx) // what is asked already is not asked again
+		_, failure := s.serve(api)
+		return failure == nil
+	})
+	if n := s.sysdig.FaultCount() - before; n != 2 {
+		t.Errorf("%d requests of slow shapes, want the two that hang", n)
 	}
 	cancel()
 	s.poller.Wait()
 }
 
-// TestARequestIsNeverUnderWayTwice ticks again and again while a shape hangs.
+// held is a Sysdig that answers about one metric when it is told to.
+type held struct {
+	registry.Source
+	of  string
+	now chan struct{}
+}
+
+func (h held) Query(ctx context.Context, promQL string, at time.Time) (sysdig.Answer, error) {
+	if strings.Contains(promQL, h.of) {
+		<-h.now
+	}
+	return h.Source.Query(ctx, promQL, at)
+}
+
+// TestARequestIsNeverUnderWayTwice ticks again and again while a shape is not answered.
 func TestARequestIsNeverUnderWayTwice(t *testing.T) {
 	s := newStage(t)
-	s.connect(s.client(time.Second))
+	source := held{Source: s.client(), of: "slow_metric", now: make(chan struct{})}
+	s.connect(source)
 	s.bind("web", metricNamed("slow_metric"))
-	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultHang, Query: "slow_metric"})
 	for range 20 {
 		s.poller.Tick(t.Context())
 		s.clk.Step(10 * time.Second)
 	}
+	close(source.now)
 	s.poller.Wait()
 	if n := len(s.questions()); n != 1 {
-		t.Errorf("%d requests, want the one that hung", n)
+		t.Errorf("%d requests, want the one that was under way", n)
+	}
+	s.tick()
+	if n := len(s.questions()); n != 2 {
+		t.Errorf("%d requests, want another one now that it is answered", n)
 	}
 }

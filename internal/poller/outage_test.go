@@ -2,6 +2,8 @@ package poller_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,11 +19,10 @@ import (
 // would be 42 a minute. An outage costs one request per interval and, at first, a few more that look for its end; a connection that is
 // reset is tried once more by the transport.
 var outages = map[string]struct {
-	fault   sysdigtest.Fault
-	lasts   time.Duration
-	timeout time.Duration
-	most    int
-	reason  metric.Reason
+	fault  sysdigtest.Fault
+	lasts  time.Duration
+	most   int
+	reason metric.Reason
 }{
 	"429 with Retry-After 1 h": {
 		fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 429, RetryAfter: time.Hour}, lasts: time.Hour, most: 1, reason: metric.RateLimited,
@@ -36,29 +37,93 @@ var outages = map[string]struct {
 		fault: sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 500}, lasts: 10 * time.Minute, most: 32, reason: metric.Unavailable,
 	},
 	"hangs": {
-		fault: sysdigtest.Fault{Kind: sysdigtest.FaultHang}, lasts: 10 * time.Minute, timeout: 100 * time.Millisecond, most: 32, reason: metric.Unavailable,
+		fault: sysdigtest.Fault{Kind: sysdigtest.FaultHang}, lasts: 10 * time.Minute, most: 32, reason: metric.Unavailable,
 	},
 	"resets": {
 		fault: sysdigtest.Fault{Kind: sysdigtest.FaultReset}, lasts: 10 * time.Minute, most: 32, reason: metric.Unavailable,
 	},
 	"a body that drips": {
-		fault: sysdigtest.Fault{Kind: sysdigtest.FaultDrip, Delay: time.Hour}, lasts: 10 * time.Minute, timeout: 100 * time.Millisecond, most: 32, reason: metric.Unavailable,
+		fault: sysdigtest.Fault{Kind: sysdigtest.FaultDrip, Delay: time.Hour}, lasts: 10 * time.Minute, most: 32, reason: metric.Unavailable,
 	},
 }
 
-// hasty gives requests a shorter deadline while there is one, so that a test need not wait for those that hang.
+// hasty lets requests that hang run into a deadline as soon as Sysdig has them, so that a test need not wait for it.
 type hasty struct {
 	registry.Source
-	deadline atomic.Int64
+	sysdig *sysdigtest.Server
+	// of is part of the names of the metrics that hang; what names none of them waits for its answer.
+	of    string
+	hangs atomic.Bool
+}
+
+// hasty is a client that is.
+func (s *stage) hasty(of string) *hasty {
+	return &hasty{Source: s.client(), sysdig: s.sysdig, of: of}
 }
 
 func (h *hasty) Query(ctx context.Context, promQL string, at time.Time) (sysdig.Answer, error) {
-	if d := h.deadline.Load(); d > 0 {
-		limited, cancel := context.WithTimeout(ctx, time.Duration(d))
-		defer cancel()
+	if h.hangs.Load() && strings.Contains(promQL, h.of) {
+		limited := overdue(ctx, h.sysdig)
+		defer limited.leave()
 		ctx = limited
 	}
 	return h.Source.Query(ctx, promQL, at)
+}
+
+func (h *hasty) Data(ctx context.Context, request sysdig.DataRequest) (sysdig.DataAnswer, error) {
+	named := slices.ContainsFunc(request.Values, func(v sysdig.DataValue) bool { return strings.Contains(v.Metric, h.of) })
+	if h.hangs.Load() && named {
+		limited := overdue(ctx, h.sysdig)
+		defer limited.leave()
+		ctx = limited
+	}
+	return h.Source.Data(ctx, request)
+}
+
+// limited is a context whose deadline passes when it is told to.
+type limited struct {
+	context.Context
+	passed, left chan struct{}
+}
+
+func (l *limited) Done() <-chan struct{} { return l.passed }
+
+func (l *limited) Err() error {
+	select {
+	case <-l.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func (l *limited) leave() { close(l.left) }
+
+// overdue is a context whose deadline passes a moment after another request has come.
+func overdue(ctx context.Context, server *sysdigtest.Server) *limited {
+	l := &limited{Context: ctx, passed: make(chan struct{}), left: make(chan struct{})}
+	before := server.RequestCount()
+	go func() {
+		const moment = 5 * time.Millisecond // of a body that drips, the headers may arrive
+		tick := time.NewTicker(moment)
+		defer tick.Stop()
+		for had := false; ; {
+			select {
+			case <-l.left:
+				return
+			case <-ctx.Done():
+				close(l.passed)
+				return
+			case <-tick.C:
+			}
+			if had {
+				close(l.passed)
+				return
+			}
+			had = server.RequestCount() > before
+		}
+	}()
+	return l
 }
 
 // TestOutagesCostFewRequestsAndEndWithinAnInterval counts what is sent while Sysdig is away, and how long after its return all is
@@ -68,7 +133,7 @@ func TestOutagesCostFewRequestsAndEndWithinAnInterval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			source := &hasty{Source: s.client(20 * time.Second)}
+			source := s.hasty("")
 			s.registry.PutConnection(registry.Connection{
 				Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source, RequestsPerMinute: 60,
 			})
@@ -78,7 +143,7 @@ func TestOutagesCostFewRequestsAndEndWithinAnInterval(t *testing.T) {
 				s.wantValue(d, perPod)
 			}
 			s.sysdig.SetFault(test.fault)
-			source.deadline.Store(int64(test.timeout))
+			source.hangs.Store(test.fault.Kind == sysdigtest.FaultHang || test.fault.Kind == sysdigtest.FaultDrip)
 			before := s.sysdig.RequestCount()
 			s.run(test.lasts, func() {})
 			sent := s.sysdig.RequestCount() - before
@@ -86,7 +151,7 @@ func TestOutagesCostFewRequestsAndEndWithinAnInterval(t *testing.T) {
 				s.wantReason(d, test.reason)
 			}
 			s.sysdig.ClearFault()
-			source.deadline.Store(0)
+			source.hangs.Store(false)
 			ended := s.clk.Now()
 			recovered := time.Duration(-1)
 			s.run(interval, func() {

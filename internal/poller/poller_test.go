@@ -20,7 +20,7 @@ import (
 func ready(t *testing.T) *stage {
 	t.Helper()
 	s := newStage(t)
-	s.connect(s.client(20 * time.Second))
+	s.connect(s.client())
 	return s
 }
 
@@ -192,7 +192,7 @@ func TestAnotherTokenIsTriedAtOnce(t *testing.T) {
 	s.clk.Step(5 * time.Second)
 	s.tick()
 	s.wantSent(1)
-	s.connect(s.client(20 * time.Second))
+	s.connect(s.client())
 	s.tick()
 	s.wantValue(web, perPod)
 	s.tick()
@@ -210,7 +210,7 @@ func TestAConnectionThatCannotBeUsedSaysWhy(t *testing.T) {
 	s.wantReason(web, metric.Unauthorized)
 	s.wantRequests(0)
 	s.clk.Step(time.Second)
-	s.connect(s.client(20 * time.Second))
+	s.connect(s.client())
 	s.tick()
 	s.wantValue(web, perPod)
 }
@@ -221,7 +221,7 @@ func TestConnectionsHaveTheirOwnRhythm(t *testing.T) {
 	web := s.bind("web")
 	other := connection()
 	other.Name = "slow"
-	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(other)}, Source: s.client(20 * time.Second)})
+	s.registry.PutConnection(registry.Connection{Name: "slow", Interval: 5 * time.Minute, Heartbeat: query.Heartbeat{Metric: sysdigtest.MetricUp, Scope: query.ScopeOf(other)}, Source: s.client()})
 	b := &v1alpha1.SysdigMetricBinding{}
 	b.Namespace, b.Name = "shop", "slow"
 	b.Spec.Target = &v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
@@ -260,7 +260,7 @@ func TestWindowsAreWholeInSpiteOfTheLag(t *testing.T) {
 	s.load("web", 20, perPod)
 	sum := func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.GroupAggregation = v1alpha1.GroupSum }
 	web := s.bind("web", sum)
-	source, request := s.client(20*time.Second), query.Plan([]query.Question{web.Question}, query.Whole)[0]
+	source, request := s.client(), query.Plan([]query.Question{web.Question}, query.Whole)[0]
 	for range 25 {
 		s.tick()
 		s.wantValue(web, 20*perPod)
@@ -297,7 +297,7 @@ func TestALagThatIsLongerThanExpectedDelaysValuesAndLeavesThemWhole(t *testing.T
 // the window.
 func TestAGapThatIsNotFilledInIsNotAFall(t *testing.T) {
 	s := newStage(t)
-	s.connect(s.client(20 * time.Second))
+	s.connect(s.client())
 	web := s.bind("web")
 	for name, value := range map[string]float64{"gap_up": 1, sysdigtest.MetricHTTPRequests: perPod * 10} {
 		lset := map[string]string{
@@ -310,7 +310,7 @@ func TestAGapThatIsNotFilledInIsNotAFall(t *testing.T) {
 	}
 	beat := heartbeat()
 	beat.Metric = "gap_up"
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client(20 * time.Second)})
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: beat, Source: s.client()})
 	s.run(10*time.Minute, func() {
 		if sample, _ := s.serve(web); sample != nil && sample.Value < perPod*5/6 {
 			t.Fatalf("at %s the value is %v", s.clk.Now().Sub(noon), sample.Value)

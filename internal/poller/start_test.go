@@ -2,64 +2,88 @@ package poller_test
 
 import (
 	"context"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/poller"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
 
-// until lets other goroutines work until a condition holds.
-func (s *stage) until(what string, done func() bool) {
-	s.t.Helper()
-	for !done() {
-		if s.t.Context().Err() != nil {
-			s.t.Fatalf("did not happen: %s", what)
+// overheard is a clock that tells for how long the loop is about to wait.
+type overheard struct {
+	*clocktesting.FakeClock
+	waits chan time.Duration
+}
+
+func (o *overheard) NewTimer(d time.Duration) clock.Timer {
+	timer := o.FakeClock.NewTimer(d)
+	o.waits <- d
+	return timer
+}
+
+func (o *overheard) After(d time.Duration) <-chan time.Time {
+	passed := o.FakeClock.After(d)
+	o.waits <- d
+	return passed
+}
+
+// wantWait expects the loop to wait for so long next.
+func (o *overheard) wantWait(t *testing.T, want time.Duration) {
+	t.Helper()
+	select {
+	case got := <-o.waits:
+		if got != want {
+			t.Fatalf("at %s the loop waits for %s, want %s", o.Now().Sub(noon), got, want)
 		}
-		runtime.Gosched()
+	case <-time.After(ample):
+		t.Fatalf("at %s the loop does not wait, want it to for %s", o.Now().Sub(noon), want)
 	}
 }
 
 func TestStartAsksWhenWokenAndWhenDueUntilItIsStopped(t *testing.T) {
-	s := ready(t)
+	const idle, gather = time.Minute, 50 * time.Millisecond
+	base := newStage(t)
+	loop := &overheard{FakeClock: base.clk, waits: make(chan time.Duration, 10)}
+	s := newStageOn(t, base.clk, loop, base.sysdig)
+	s.connect(s.client())
+	<-s.registry.Wake()
 	s.load("web", 1, perPod)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- s.poller.Start(ctx) }()
+	loop.wantWait(t, idle)
 
 	web := s.bind("web")
-	s.until("the first round", func() bool {
-		if len(s.questions()) == 0 && s.clk.HasWaiters() {
-			s.clk.Step(10 * time.Millisecond)
-			time.Sleep(5 * time.Millisecond) // or hours pass while a request is under way, and Sysdig's points end
-		}
-		_, failure := s.serve(web)
-		return failure == nil || ctx.Err() != nil
-	})
-	// Time goes on while requests are under way, on a slow machine by more than an interval: there may be more rounds than one. A step
-	// may also fall between the round and the loop's timer, which then waits for the next one.
-	first := len(s.questions())
-	s.until("the second round", func() bool {
-		if s.clk.HasWaiters() && len(s.questions()) == first {
-			s.clk.Step(time.Second)
-			time.Sleep(20 * time.Millisecond) // so that less of it passes while requests are under way
-		}
-		return len(s.questions()) > first || ctx.Err() != nil
-	})
-	if early := noon.Add(interval).Sub(s.clk.Now()); early > 0 {
-		t.Errorf("the second round came %s early", early)
+	loop.wantWait(t, gather)
+	s.wantRequests(0)
+	s.clk.Step(gather)
+	// After a round has begun, and again when it has ended, the loop looks when the next one is due.
+	for range 2 {
+		loop.wantWait(t, secondSlot.Sub(noon)-gather)
 	}
+	s.wantRequests(1)
+	s.wantValue(web, perPod)
+
+	s.clk.SetTime(secondSlot)
+	for range 2 {
+		loop.wantWait(t, interval)
+	}
+	s.wantRequests(2)
+
 	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if ended := len(s.questions()); ended <= first {
-		t.Errorf("%d requests after %d", ended, first)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(ample):
+		t.Error("it goes on")
 	}
 }
 

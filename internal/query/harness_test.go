@@ -197,7 +197,7 @@ func newSysdig(t testing.TB) *sysdigStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.client, err = sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: "token", Timeout: 30 * time.Second})
+	s.client, err = sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: "token", Timeout: 5 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,26 @@ func TestWhoMayNotReadEverythingIsAskedAboutTheRequestItself(t *testing.T) {
 	}
 }
 
+// TestNothingButTheInnerAuthorizerRemembers: a right that is taken away ends when that forgets, which is after ten seconds.
+func TestNothingButTheInnerAuthorizerRemembers(t *testing.T) {
+	inner := &asked{answer: func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorizer.DecisionAllow, "", nil
+	}}
+	b := newBroadAuthorizer(inner, []string{broad})
+	for range 3 {
+		if decision, _, err := b.Authorize(t.Context(), read(nil)); decision != authorizer.DecisionAllow || err != nil {
+			t.Fatalf("%s, %v", decision, err)
+		}
+	}
+	if len(inner.requests) != 3 {
+		t.Errorf("the inner authorizer was asked %q for three reads", inner.requests)
+	}
+	const memory = 10 * time.Second
+	if o := New(Config{}, nil, nil).options().Authorization; o.AllowCacheTTL != memory || o.DenyCacheTTL != memory {
+		t.Errorf("a leave is remembered for %s and a refusal for %s, want %s", o.AllowCacheTTL, o.DenyCacheTTL, memory)
+	}
+}
+
 // TestReadersAtTheSameTimeShareOneReview begins with many readers at once and nothing remembered, as after a start.
 func TestReadersAtTheSameTimeShareOneReview(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

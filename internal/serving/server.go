@@ -44,9 +44,11 @@ type Config struct {
 	Name string
 	// Version of the server in OpenAPI.
 	Version string
-	// BindAddress and Port to listen on.
+	// BindAddress and Port to listen on, unless there is a Listener.
 	BindAddress net.IP
 	Port        int
+	// Listener takes the place of BindAddress and Port. The server closes it.
+	Listener net.Listener
 	// CertDir holds CertFile and KeyFile. They are read again when they change.
 	CertDir string
 	// Kubeconfig is the path of a kubeconfig file for delegated authentication and authorization; empty in a cluster.
@@ -158,6 +160,7 @@ func (s *Server) limit(config *genericapiserver.RecommendedConfig) {
 func (s *Server) options() *options.CustomMetricsAdapterServerOptions {
 	o := options.NewCustomMetricsAdapterServerOptions()
 	o.SecureServing.BindAddress, o.SecureServing.BindPort = s.config.BindAddress, s.config.Port
+	o.SecureServing.Listener = s.config.Listener
 	o.SecureServing.MinTLSVersion = "VersionTLS13"
 	if s.config.MinTLSVersion == tls.VersionTLS12 {
 		o.SecureServing.MinTLSVersion = "VersionTLS12"

@@ -203,8 +203,8 @@ func TestTokensRotateUnderLoadWithoutAFailedRequest(t *testing.T) {
 			var workers sync.WaitGroup
 			var mu sync.Mutex
 			var failures []error
-			answered := 0
-			for range 8 {
+			var answered [8]int
+			for i := range answered {
 				workers.Go(func() {
 					for {
 						select {
@@ -214,11 +214,27 @@ func TestTokensRotateUnderLoadWithoutAFailedRequest(t *testing.T) {
 						}
 						_, err := client.Query(t.Context(), "x", noon)
 						mu.Lock()
-						if answered++; err != nil {
+						if answered[i]++; err != nil {
 							failures = append(failures, err)
 						}
 						mu.Unlock()
 					}
+				})
+			}
+			// settle waits until each has begun and ended so many requests, besides those that are under way.
+			settle := func(requests int) {
+				mu.Lock()
+				before := answered
+				mu.Unlock()
+				eventually(t, "everybody is answered", func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					for i := range answered {
+						if answered[i] <= before[i]+requests {
+							return false
+						}
+					}
+					return true
 				})
 			}
 			old, began := token, 0
@@ -232,32 +248,22 @@ func TestTokensRotateUnderLoadWithoutAFailedRequest(t *testing.T) {
 				}
 				s.RevokeToken(old)
 				old = next
-				for before := answers(&mu, &answered); answers(&mu, &answered) < before+10; {
-					time.Sleep(time.Millisecond)
-				}
+				settle(0)
 				began = s.RequestCount()
 			}
-			for before := answers(&mu, &answered); answers(&mu, &answered) < before+20; {
-				time.Sleep(time.Millisecond)
-			}
+			settle(1)
 			close(stop)
 			workers.Wait()
 			if told != (len(failures) == 0) {
-				t.Errorf("%d of %d requests have failed, such as %v", len(failures), answered, failures[:min(len(failures), 3)])
+				t.Errorf("%d of %d requests have failed, such as %v", len(failures), s.RequestCount(), failures[:min(len(failures), 3)])
 			}
 			last := slices.ContainsFunc(s.Requests()[began:], func(r sysdigtest.Request) bool { return r.Token != sysdigtest.Fingerprint(old) })
 			if told && last {
 				t.Error("an old token was used again")
 			}
-			t.Logf("%d requests, %d failures", answered, len(failures))
+			t.Logf("%d requests, %d failures", s.RequestCount(), len(failures))
 		})
 	}
-}
-
-func answers(mu *sync.Mutex, n *int) int {
-	mu.Lock()
-	defer mu.Unlock()
-	return *n
 }
 
 // TestAnEchoIsTakenOutInEveryForm: servers write what they were sent in many ways. The control is another text of the same form, which
@@ -290,7 +296,7 @@ func TestAnEchoIsTakenOutInEveryForm(t *testing.T) {
 				_, err = client.Query(t.Context(), "x", noon)
 				told := false
 				for _, form := range forms {
-					told = told || leaks(err.Error(), form(text), text)
+					told = told || discloses(err.Error(), form(text), text)
 				}
 				if told != shown {
 					t.Errorf("%q is shown: %t, want %t", err, told, shown)
@@ -300,8 +306,8 @@ func TestAnEchoIsTakenOutInEveryForm(t *testing.T) {
 	}
 }
 
-// leaks tells whether a message shows a good part of a text, or of a form of it without what stands around it there.
-func leaks(message, form, text string) bool {
+// discloses tells whether a message shows a good part of a text, or of a form of it without what stands around it there.
+func discloses(message, form, text string) bool {
 	const part, around = 12, 16
 	for _, of := range []string{form[min(around, len(form)):], text} {
 		of = strings.Map(func(r rune) rune {

@@ -72,7 +72,7 @@ func (s *site) client(t *testing.T, change ...func(*sysdig.Config)) *sysdig.Clie
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := sysdig.Config{QueryURL: query, DataURL: data, Token: token, CABundle: s.bundle(), UserAgent: "operator/1", Timeout: 5 * time.Minute}
+	c := sysdig.Config{QueryURL: query, DataURL: data, Token: token, CABundle: s.bundle(), UserAgent: "operator/1", Timeout: ample}
 	for _, edit := range change {
 		edit(&c)
 	}

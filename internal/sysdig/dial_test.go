@@ -12,8 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	corev1 "k8s.io/api/core/v1"
@@ -23,16 +23,16 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
-// nameServer answers DNS as told: the answers of a name one after the other, the last one for ever. Names that it was not told, such as
-// numbers, it answers as a resolver would that takes them for addresses of this machine.
+// nameServer answers DNS as told. Names that it was not told, such as numbers, it answers as a resolver would that takes them for
+// addresses of this machine.
 type nameServer struct {
 	conn net.PacketConn
 
 	mu      sync.Mutex
-	answers map[string][]string
+	answers map[string]string
 }
 
-func newNameServer(t *testing.T, answers map[string][]string) *nameServer {
+func newNameServer(t *testing.T, answers map[string]string) *nameServer {
 	t.Helper()
 	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func (n *nameServer) serve() {
 func (n *nameServer) answer(m dnsmessage.Message) ([]byte, error) {
 	q := m.Questions[0]
 	m.Response, m.Authoritative, m.Additionals = true, true, nil
-	for _, text := range n.next(strings.ToLower(strings.TrimSuffix(q.Name.String(), ".")), q.Type) {
+	for _, text := range n.addresses(strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))) {
 		address := netip.MustParseAddr(text)
 		header := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET}
 		switch {
@@ -87,17 +87,20 @@ func (n *nameServer) answer(m dnsmessage.Message) ([]byte, error) {
 	return m.Pack()
 }
 
-func (n *nameServer) next(name string, kind dnsmessage.Type) []string {
+func (n *nameServer) addresses(name string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all, ok := n.answers[name]
-	if !ok {
-		return []string{"127.0.0.1"}
+	if answer, ok := n.answers[name]; ok {
+		return strings.Fields(answer)
 	}
-	if len(all) > 1 && kind == dnsmessage.TypeA {
-		n.answers[name] = all[1:]
-	}
-	return strings.Fields(all[0])
+	return []string{"127.0.0.1"}
+}
+
+// tell changes what a name leads to.
+func (n *nameServer) tell(name, answer string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.answers[name] = answer
 }
 
 // trap listens where nobody should be sent to, on several addresses of this machine and one port. It counts what comes.
@@ -111,23 +114,47 @@ type trap struct {
 
 func newTrap(t *testing.T) *trap {
 	t.Helper()
-	tr := &trap{}
-	first := tr.listen(t, "127.0.0.1:0")
-	_, tr.port, _ = net.SplitHostPort(first)
-	for _, address := range []string{"127.0.0.2", "127.1.2.3", "::1"} {
-		tr.listen(t, net.JoinHostPort(address, tr.port))
+	for {
+		listeners, err := listenAlike(t)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE): // on one of the addresses somebody else has the port
+			continue
+		case err != nil:
+			t.Fatal(err)
+		}
+		tr := &trap{}
+		_, tr.port, _ = net.SplitHostPort(listeners[0].Addr().String())
+		for _, listener := range listeners {
+			tr.serve(t, listener)
+		}
+		return tr
 	}
-	return tr
 }
 
-// listen is quiet about addresses that this machine does not have.
-func (tr *trap) listen(t *testing.T, address string) string {
+// listenAlike listens on one port of several addresses. It is quiet about those that this machine does not have.
+func listenAlike(t *testing.T) (listeners []net.Listener, err error) {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-	if err != nil {
-		t.Log(err)
-		return ""
+	port := "0"
+	for _, address := range []string{"127.0.0.1", "127.0.0.2", "127.1.2.3", "::1"} {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address, port))
+		switch {
+		case err == nil:
+			listeners = append(listeners, listener)
+			_, port, _ = net.SplitHostPort(listener.Addr().String())
+		case len(listeners) == 0 || errors.Is(err, syscall.EADDRINUSE):
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return nil, err
+		default:
+			t.Log(err)
+		}
 	}
+	return listeners, nil
+}
+
+func (tr *trap) serve(t *testing.T, listener net.Listener) {
+	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		tr.mu.Lock()
 		defer tr.mu.Unlock()
@@ -146,7 +173,6 @@ func (tr *trap) listen(t *testing.T, address string) string {
 	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return listener.Addr().String()
 }
 
 func (tr *trap) connections() int {
@@ -255,17 +281,17 @@ func insideCluster() *egress.Addresses {
 // TestEndpointsLeadNowhereInside: neither a connection nor a token arrives, and the message says what allows the address. The control is
 // a client that permits every address: the connection arrives, or would be made to the address.
 func TestEndpointsLeadNowhereInside(t *testing.T) {
-	tr := newTrap(t)
-	answers := map[string][]string{}
+	answers := map[string]string{}
 	for _, way := range waysIn() {
 		if u, err := url.Parse(strings.ReplaceAll(way.url, "PORT", "1")); err == nil && way.answers != "" {
-			answers[u.Hostname()] = []string{way.answers}
+			answers[u.Hostname()] = way.answers
 		}
 	}
 	resolver := newNameServer(t, answers).resolver()
 	policy := egress.Policy{Cluster: insideCluster()}
 	for _, way := range waysIn() {
 		t.Run(way.name, func(t *testing.T) {
+			tr := newTrap(t) // a connection that is noticed late is one of its own control
 			text := strings.ReplaceAll(way.url, "PORT", tr.port)
 			address, err := sysdig.QueryURL("", text, "/prometheus")
 			if way.what == "" {
@@ -277,12 +303,11 @@ func TestEndpointsLeadNowhereInside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := tr.connections()
 			failure := dial(t, address, resolver, policy.Check)
 			if failure.Reason != metric.Unavailable || !strings.Contains(failure.Message, way.what) || !strings.Contains(failure.Message, "--allow-endpoint-networks") {
 				t.Errorf("got %v, want it to tell of %s", failure, way.what)
 			}
-			if n := tr.connections() - before; n != 0 {
+			if n := tr.connections(); n != 0 {
 				t.Errorf("%d connections have been made", n)
 			}
 			var aimed []string
@@ -296,7 +321,7 @@ func TestEndpointsLeadNowhereInside(t *testing.T) {
 			if way.aims != "" && (len(aimed) == 0 || aimed[0] != way.aims && netip.MustParseAddr(aimed[0]).Unmap() != netip.MustParseAddr(way.aims).Unmap()) {
 				t.Errorf("without the check the client connects to %s, want %s", aimed, way.aims)
 			}
-			if way.aims == "" && tr.connections() == before {
+			if way.aims == "" && tr.connections() == 0 {
 				t.Errorf("without the check nothing arrives either; the client connects to %s", aimed)
 			}
 		})
@@ -306,7 +331,7 @@ func TestEndpointsLeadNowhereInside(t *testing.T) {
 // dial asks an address and expects that to fail: nobody has a certificate for it.
 func dial(t *testing.T, address *url.URL, resolver *net.Resolver, permit func(netip.Addr) error) *metric.Failure {
 	t.Helper()
-	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: 5 * time.Second, Permit: permit, Resolver: resolver})
+	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: ample, Permit: permit, Resolver: resolver})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,12 +349,13 @@ func TestANameThatChangesItsAddressIsCheckedEachTime(t *testing.T) {
 	allowed := egress.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}}
 	for name, check := range map[string]func(netip.Addr) error{"checked": allowed.Check, "not checked": nil} {
 		t.Run(name, func(t *testing.T) {
-			names := newNameServer(t, map[string][]string{"rebinding.example.com": {"127.0.0.2", "127.0.0.1"}})
-			address, err := sysdig.QueryURL("", "https://rebinding.example.com:"+tr.port, "/prometheus")
+			const name = "rebinding.example.com"
+			names := newNameServer(t, map[string]string{name: "127.0.0.2"})
+			address, err := sysdig.QueryURL("", "https://"+name+":"+tr.port, "/prometheus")
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: 5 * time.Second, Permit: check, Resolver: names.resolver()})
+			client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: token, UserAgent: "test", Timeout: ample, Permit: check, Resolver: names.resolver()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -340,6 +366,7 @@ func TestANameThatChangesItsAddressIsCheckedEachTime(t *testing.T) {
 				if connected := tr.connections() > before; connected != connects || err == nil {
 					t.Errorf("question %d has connected: %t, want %t; the error is %v", i, connected, connects, err)
 				}
+				names.tell(name, "127.0.0.1")
 			}
 		})
 	}
@@ -347,18 +374,18 @@ func TestANameThatChangesItsAddressIsCheckedEachTime(t *testing.T) {
 
 // TestARedirectLeadsNowhereInside: it is not followed at all. The control is a client that follows it.
 func TestARedirectLeadsNowhereInside(t *testing.T) {
-	tr := newTrap(t)
-	for _, target := range []string{"https://127.0.0.1:" + tr.port, "https://localhost:" + tr.port + "/x", "//127.0.0.1:" + tr.port, "https://169.254.169.254/latest/meta-data"} {
+	for _, target := range []string{"https://127.0.0.1:PORT", "https://localhost:PORT/x", "//127.0.0.1:PORT", "https://169.254.169.254/latest/meta-data"} {
+		tr := newTrap(t) // a connection that is noticed late is one of its own control
+		target = strings.ReplaceAll(target, "PORT", tr.port)
 		site := answering(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
 		})
 		client := site.client(t, func(c *sysdig.Config) {
 			c.Permit = egress.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}.Check
 		})
-		before := tr.connections()
 		_, err := client.Query(t.Context(), "x", noon)
 		wantFailure(t, err, metric.Unavailable, "redirects to another address")
-		if tr.connections() != before {
+		if tr.connections() != 0 {
 			t.Errorf("%s was followed", target)
 		}
 		if strings.Contains(target, "169.254") {
@@ -368,7 +395,7 @@ func TestARedirectLeadsNowhereInside(t *testing.T) {
 		if response, err := follows.Get(site.URL); err == nil {
 			_ = response.Body.Close()
 		}
-		if tr.connections() == before {
+		if tr.connections() == 0 {
 			t.Errorf("%s leads nowhere", target)
 		}
 	}

@@ -110,12 +110,12 @@ func (s *tokenSource) wait(ctx context.Context, exchange <-chan singleflight.Res
 // timeout. refused is the time when old was refused, if it was.
 func (s *tokenSource) exchange(ctx context.Context, old string, refused time.Time) <-chan singleflight.Result {
 	return s.exchanges.DoChan("", func() (any, error) {
-		if held := s.current(); held.text != old {
+		held, asked := s.current(), s.clock.Now()
+		if held.text != old || refused.IsZero() && asked.Before(held.due) { // another exchange has ended since somebody looked
 			return held.text, nil
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout)
 		defer cancel()
-		asked := s.clock.Now()
 		answer, err := s.ask(ctx)
 		if err != nil {
 			s.postpone(asked.Add(max(renewPause, metric.AsFailure(err).RetryAfter)))

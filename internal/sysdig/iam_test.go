@@ -194,13 +194,11 @@ func TestATokenIsRenewedBeforeItsEnd(t *testing.T) {
 			mustAsk(t, client)
 			mustAsk(t, client)
 			close(held)
-			deadline := time.Now().Add(20 * time.Second)
-			for used, _ := c.tokens(); used[len(used)-1] != "2"; used, _ = c.tokens() {
-				if time.Now().After(deadline) {
-					t.Fatal("the new token is not used")
-				}
+			eventually(t, "the new token is used", func() bool {
 				mustAsk(t, client)
-			}
+				used, _ := c.tokens()
+				return used[len(used)-1] == "2"
+			})
 			if used, exchanges := c.tokens(); exchanges != 2 || !slices.Equal(used[:4], []string{"1", "1", "1", "1"}) {
 				t.Errorf("%d exchanges; Sysdig was asked with the tokens %s", exchanges, used)
 			}
@@ -254,19 +252,28 @@ func TestAShortOutageOfIAMIsNotNoticed(t *testing.T) {
 	}
 }
 
-// askUntil asks with a token that is due until IAM has been asked so often, and has answered: the pause keeps others away.
+// askUntil asks with a token that is due until IAM has been asked so often, and then some more: nobody asks it again.
 func askUntil(t *testing.T, c *cloud, client *sysdig.Client, exchanges int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for quiet := 0; quiet < 3; {
+	eventually(t, fmt.Sprintf("%d exchanges", exchanges), func() bool {
 		mustAsk(t, client)
-		switch _, n := c.tokens(); {
-		case n > exchanges:
-			t.Fatalf("%d exchanges, want %d", n, exchanges)
-		case n == exchanges:
-			quiet++
-		case time.Now().After(deadline):
-			t.Fatalf("%d exchanges, want %d", n, exchanges)
+		_, n := c.tokens()
+		return n >= exchanges
+	})
+	for range 3 {
+		mustAsk(t, client)
+	}
+	if _, n := c.tokens(); n > exchanges {
+		t.Fatalf("%d exchanges, want %d", n, exchanges)
+	}
+}
+
+// eventually waits for what other goroutines bring about.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for began := time.Now(); !done(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > ample {
+			t.Fatalf("did not happen: %s", what)
 		}
 	}
 }

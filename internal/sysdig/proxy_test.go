@@ -25,7 +25,7 @@ func TestAProxyIsConnectedToWhereverItIs(t *testing.T) {
 	for host, through := range map[string]bool{"sysdig.example.com": true, "169.254.169.254": false, "[::1]:8443": false} {
 		for _, proxied := range []bool{true, false} {
 			asked = nil
-			transport := newTransport(Config{Timeout: 5 * time.Second, Permit: refuse}, nil, func(*http.Request) (*url.URL, error) {
+			transport := newTransport(Config{Timeout: 2 * time.Minute, Permit: refuse}, nil, func(*http.Request) (*url.URL, error) {
 				if proxied {
 					return address, nil
 				}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
@@ -115,7 +116,7 @@ func (a *authorities) reviews(ctx context.Context) (float64, error) {
 
 // idle is the share of a processor that the API server uses while nobody reads.
 func (a *authorities) idle(ctx context.Context, length time.Duration) (float64, error) {
-	before, err := a.cluster.CPUTime(cluster.APIServer)
+	before, err := a.cluster.CPUTime(binaries.APIServer)
 	if err != nil {
 		return 0, err
 	}
@@ -125,7 +126,7 @@ func (a *authorities) idle(ctx context.Context, length time.Duration) (float64, 
 		return 0, ctx.Err()
 	case <-time.After(length):
 	}
-	after, err := a.cluster.CPUTime(cluster.APIServer)
+	after, err := a.cluster.CPUTime(binaries.APIServer)
 	return float64(after-before) / float64(time.Since(started)), err
 }
 
@@ -136,7 +137,7 @@ func (a *authorities) measure(ctx context.Context, f *fighter, length time.Durat
 	if err != nil {
 		return window{}, err
 	}
-	behind, err := a.cluster.CPUTime(cluster.APIServer)
+	behind, err := a.cluster.CPUTime(binaries.APIServer)
 	if err != nil {
 		return window{}, err
 	}
@@ -144,7 +145,7 @@ func (a *authorities) measure(ctx context.Context, f *fighter, length time.Durat
 	if err != nil {
 		return window{}, err
 	}
-	if w.behind, err = a.cluster.CPUTime(cluster.APIServer); err != nil {
+	if w.behind, err = a.cluster.CPUTime(binaries.APIServer); err != nil {
 		return window{}, err
 	}
 	w.behind -= behind + time.Duration(idle*float64(w.elapsed))
@@ -238,7 +239,7 @@ func (a *authorities) fighters(ctx context.Context, p plan, s scene, c content) 
 // warmUpTrusted warms up as soon as the server knows the authority of the certificate. Until then everybody is anonymous
 // to it, on connections of that time for good.
 func (f *fighter) warmUpTrusted(ctx context.Context, p plan) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
 		err := f.warmUp(ctx, p)

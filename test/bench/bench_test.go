@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 )
 
 // TestMain lets the test binary be the server that bench starts.
@@ -20,11 +22,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(leaks.Run(m.Run))
 }
 
 func TestAQuickRun(t *testing.T) {
-	r, err := run(t.Context(), quickPlan(), t.Output())
+	p := quickPlan()
+	p.deadline = time.Hour // the end is that of the test
+	r, err := run(t.Context(), p, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +78,11 @@ func checkDuel(t *testing.T, d duel) {
 	}
 }
 
-// checkAuthorized also makes sure that the duel is about what it says.
+// forgotten is after how long the serving library forgets a review.
+const forgotten = 10 * time.Second
+
+// checkAuthorized also makes sure that the duel is about what it says. The API server counts a review after it has answered it, so that
+// each connection may be one behind; and what it uses when nobody reads is taken off, which may be more than it uses in a short window.
 func checkAuthorized(t *testing.T, d duel) {
 	t.Helper()
 	for _, c := range contenders() {
@@ -82,12 +90,16 @@ func checkAuthorized(t *testing.T, d duel) {
 			t.Fatalf("%s has %d windows", c.title, len(d.windows[c.kind]))
 		}
 		for _, w := range d.windows[c.kind] {
-			perRead := w.reviews / float64(w.reads)
-			if c.kind == reviewed && (perRead < 0.99 || perRead > 1.01) || c.kind != reviewed && w.reviews > 1 {
-				t.Errorf("%s: %v reviews for %d reads", c.title, w.reviews, w.reads)
+			least, most := 0.0, 1+float64(w.elapsed)/float64(forgotten)
+			if c.kind == reviewed {
+				slack := float64(w.reads)/100 + float64(quickPlan().connections)
+				least, most = float64(w.reads)-slack, float64(w.reads)+slack
 			}
-			if v := w.cpuOfBoth(); math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
-				t.Errorf("%s: a read takes %v ns", c.title, v)
+			if w.reviews < least || w.reviews > most {
+				t.Errorf("%s: %v reviews for %d reads in %s, want %v to %v", c.title, w.reviews, w.reads, w.elapsed, least, most)
+			}
+			if v := w.cpuPerRead(); v <= 0 || math.IsNaN(v+w.cpuOfBoth()) || math.IsInf(v+w.cpuOfBoth(), 0) {
+				t.Errorf("%s: a read takes %v ns, with the API server %v", c.title, v, w.cpuOfBoth())
 			}
 		}
 	}

@@ -102,7 +102,7 @@ func fight(ctx context.Context, p plan, s scene, log io.Writer) (result duel, er
 
 // warmUp connects and reads for one window.
 func (f *fighter) warmUp(ctx context.Context, p plan) error {
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	ready, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if err := f.load.connect(ready, f.child.address, p.connections); err != nil {
 		return err

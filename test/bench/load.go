@@ -19,8 +19,8 @@ import (
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 )
 
-// readDeadline is how long one read may take.
-const readDeadline = 10 * time.Second
+// readDeadline is when a read that was not answered is taken for lost.
+const readDeadline = 2 * time.Minute
 
 // load reads from one server over connections that stay. It does no more than needed, because it shares the machine
 // with the server.
@@ -86,7 +86,7 @@ func (l *load) close() {
 	}
 }
 
-// run reads for a while over all connections at once and returns how many reads were answered.
+// run reads for a while over all connections at once, on each at least once, and returns how many reads were answered.
 func (l *load) run(ctx context.Context, window time.Duration) (reads int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, window)
 	defer cancel()
@@ -97,7 +97,7 @@ func (l *load) run(ctx context.Context, window time.Duration) (reads int, err er
 			if err := c.tls.SetDeadline(time.Now().Add(window + readDeadline)); err != nil {
 				return fmt.Errorf("setting a deadline: %w", err)
 			}
-			for ctx.Err() == nil {
+			for counts[i] == 0 || ctx.Err() == nil {
 				if err := c.read(l.requests[c.next], io.Discard); err != nil {
 					return err
 				}

@@ -19,6 +19,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
@@ -64,8 +65,8 @@ func (s *scene) say(format string, args ...any) {
 func (s *scene) open(ctx, background context.Context, helpers *sync.WaitGroup) (err error) {
 	if s.stage, err = stage.Start(ctx, stage.Options{
 		Log: s.log, NoOperator: true,
-		Cluster: cluster.Options{HPASyncPeriod: syncPeriod, ExtraArgs: map[cluster.Component][]string{
-			cluster.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=10"},
+		Cluster: cluster.Options{HPASyncPeriod: syncPeriod, ExtraArgs: map[binaries.Component][]string{
+			binaries.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=10"},
 		}},
 	}); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,10 +41,25 @@ func (d *drill) control(ctx context.Context) error {
 	if err := together(ctx, groups, (*group).playWithoutGuards); err != nil {
 		return err
 	}
+	if err := d.await(ctx, func() error { return errors.Join(adapter.Failure(), d.harmed(groups)) }); err != nil {
+		return err
+	}
 	for _, g := range groups {
 		d.result.of(g).judgeControl(g, d.watch)
 	}
 	return adapter.Failure()
+}
+
+// harmed is nil when all incidents have done harm that have to without guards.
+func (d *drill) harmed(groups []*group) error {
+	for _, g := range groups {
+		o := outcome{incident: g.incident}
+		g.note(func(m *marks) { m.watched = time.Now() })
+		if o.judgeControl(g, d.watch); g.incident.bites && o.bare.wrong == 0 {
+			return fmt.Errorf("%s has done no harm yet", g.incident.name)
+		}
+	}
+	return nil
 }
 
 // reset shows the truth, with the load that a genuine fall begins with.

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
@@ -82,7 +83,7 @@ func (d *drill) open(ctx context.Context) error {
 		Log: d.log,
 		Cluster: cluster.Options{
 			HPASyncPeriod: d.plan.sync, HPADownscaleStabilization: d.plan.stabilization, KubeAPIQPS: apiQPS,
-			ExtraArgs: map[cluster.Component][]string{cluster.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=" + strconv.Itoa(hpaWorkers)}},
+			ExtraArgs: map[binaries.Component][]string{binaries.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=" + strconv.Itoa(hpaWorkers)}},
 		},
 	}); err != nil {
 		return err
@@ -244,7 +245,34 @@ func (d *drill) incidents(ctx context.Context) error {
 		}
 	}
 	d.say("watching for %s more", time.Until(end).Round(time.Second))
-	return errors.Join(stage.Sleep(ctx, time.Until(end)), d.stage.OperatorFailure())
+	if err := stage.Sleep(ctx, time.Until(end)); err != nil {
+		return err
+	}
+	return errors.Join(d.await(ctx, func() error { return d.followed(groups) }), d.stage.OperatorFailure())
+}
+
+// await waits for what is patiently awaited. What does not happen is told by who judges, and no error.
+func (d *drill) await(ctx context.Context, happened func() error) error {
+	if d.plan.patience == 0 {
+		return nil
+	}
+	if err := stage.Wait(ctx, d.plan.patience, func(context.Context) error { return happened() }); err != nil && ctx.Err() == nil {
+		d.say("awaited in vain: %v", err)
+	}
+	return ctx.Err()
+}
+
+// followed is nil when all replicas have followed their loads.
+func (d *drill) followed(groups []*group) error {
+	for _, g := range groups {
+		o := outcome{incident: g.incident}
+		g.note(func(m *marks) { m.watched = time.Now() })
+		o.judge(g, d.watch, d.told)
+		if late := append(o.missed, o.held...); len(late) > 0 {
+			return errors.New(late[0])
+		}
+	}
+	return nil
 }
 
 // processes plays what befalls the operator, one after the other.

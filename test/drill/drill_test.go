@@ -22,12 +22,12 @@ func (p progress) Write(text []byte) (int, error) {
 }
 
 // TestThreeOutagesTakeNoReplicaAway is a drill of the incidents that look most like a load that falls, on both APIs, with the control
-// run.
+// run. How soon replicas follow is for the whole drill.
 func TestThreeOutagesTakeNoReplicaAway(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	p := quickPlan()
-	p.only, p.process, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 13*time.Minute
+	p.only, p.process, p.patience, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 5*time.Minute, 14*time.Minute
 	p.apis = []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData}
 	r, err := run(t.Context(), p, progress{t})
 	var b strings.Builder

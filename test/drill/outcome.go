@@ -108,7 +108,7 @@ func (o *outcome) problems(p plan) []string {
 	if len(o.missed) > 0 {
 		say("%d workloads did not follow the load that rose, such as %s", len(o.missed), o.missed[0])
 	}
-	if len(o.delays) > 0 {
+	if len(o.delays) > 0 && p.patience == 0 {
 		if longest := slices.Max(o.delays); longest > p.bound()+grace {
 			say("a scale-up came %s after the truth was served, later than %s", longest.Round(time.Second), p.bound())
 		}

@@ -128,3 +128,17 @@ func TestAProblemIsTold(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoIsPatientMindsWhatDoesNotHappenAndNotWhatIsLate(t *testing.T) {
+	p := fullPlan()
+	p.patience = time.Minute
+	late := outcome{delays: []time.Duration{time.Hour}}
+	if got := late.problems(p); len(got) != 0 {
+		t.Errorf("a scale-up that came late: problems %q", got)
+	}
+	for _, never := range []outcome{{missed: []string{"app-00"}}, {held: []string{"app-00"}}, {incident: incident{bites: true}, bare: &bare{}}} {
+		if got := never.problems(p); len(got) != 1 {
+			t.Errorf("%+v: problems %q, want one", never, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -42,20 +42,16 @@ func echo(marker, secret string) string {
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	plain := newCanary(t, "canary", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, nil)
-	cloud := newCanary(t, "canary-ibm", sysdigtest.Options{IBM: &sysdigtest.IBM{InstanceID: instance, APIKeys: []string{canaryKey}}}, canaryKey,
-		func(c *scene, e *v1alpha1.Endpoint) {
-			// IAM is asked until it has given a token, which is good for an hour: there must be none before its faults.
-			c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusServiceUnavailable})
-			e.IAM = &v1alpha1.IAM{URL: c.sysdig.URL + "/identity/token"}
-			e.Headers = []v1alpha1.Header{{Name: "IBMInstanceID", Value: instance}}
-		})
+	cloud := newCloudCanary(t, "canary-ibm", sysdigtest.Fault{})
+	clouds := failingClouds(t)
 	newCanary(t, "canary-tls", sysdigtest.Options{Tokens: []string{canaryToken}}, canaryToken, func(_ *scene, e *v1alpha1.Endpoint) { e.CABundle = "" })
 
 	status := func(code int, body string) sysdigtest.Fault {
 		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: code, Body: body}
 	}
+	plain.suffer(map[string]sysdigtest.Fault{"word-401": status(http.StatusUnauthorized, echo("word-401", canaryToken))})
+	plain.eventuallyInEvents("word-401")
 	plain.suffer(map[string]sysdigtest.Fault{
-		"word-401":      status(http.StatusUnauthorized, echo("word-401", canaryToken)),
 		"word-403":      status(http.StatusForbidden, echo("word-403", canaryToken)),
 		"word-429":      status(http.StatusTooManyRequests, echo("word-429", canaryToken)),
 		"word-500":      status(http.StatusInternalServerError, echo("word-500", canaryToken)),
@@ -64,14 +60,12 @@ func TestNoSecretIsTold(t *testing.T) {
 		"has status no": {Kind: sysdigtest.FaultGarbage, ContentType: "application/json", Body: `{"status":"no","error":"` + canaryToken + `","data":null}`},
 		"EOF|reset by":  {Kind: sysdigtest.FaultReset},
 	})
-	cloud.suffer(map[string]sysdigtest.Fault{
-		"word-iam-400": {Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusBadRequest, Body: echo("word-iam-400", canaryKey)},
-		"word-iam-500": {Kind: sysdigtest.FaultStatus, Route: "identity/token", Status: http.StatusInternalServerError, Body: echo("word-iam-500", canaryKey)},
-		"holds no":     {Kind: sysdigtest.FaultGarbage, Route: "identity/token", Body: `{"access_token":"","refresh_token":"` + canaryKey + `"}`},
-	})
-	cloud.sysdig.ClearFault()
+	for _, c := range clouds {
+		c.scene.eventuallySays(c.words)
+	}
+	clouds[0].scene.eventuallyInEvents("word-iam-400")
 	var bearers []string
-	cloud.eventually(3*time.Minute, "an access token", func(context.Context) error {
+	cloud.eventually("an access token", func(context.Context) error {
 		if bearers = cloud.sysdig.AccessTokens(); len(bearers) == 0 {
 			return fmt.Errorf("none was issued")
 		}
@@ -79,7 +73,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 	cloud.suffer(map[string]sysdigtest.Fault{"word-bearer": status(http.StatusInternalServerError, echo("word-bearer", bearers[0]))})
 
-	cloud.eventually(3*time.Minute, "a status that tells", func(ctx context.Context) error { // words wait for standings
+	cloud.eventually("a status that tells", func(ctx context.Context) error { // words wait for standings
 		var b v1alpha1.SysdigMetricBinding
 		err := cloud.stage.Client.Get(ctx, client.ObjectKey{Namespace: cloud.namespace, Name: "web"}, &b)
 		if ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady); err == nil && (ready == nil || !strings.Contains(ready.Message, "word-bearer")) {
@@ -87,20 +81,15 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 		return err
 	})
-	told := plain.everything()
+	var told map[string]string
+	cloud.eventually("words beside everything that is looked for", func(context.Context) error {
+		told = plain.everything()
+		return findable(told)
+	})
 	for place, text := range told {
 		for _, secret := range append([]string{canaryToken, canaryKey}, bearers...) {
 			if form := find(text, secret); form != "" {
 				t.Errorf("%s holds %s…, a form of a secret", place, form[:6])
-			}
-		}
-	}
-	for place, words := range map[string][]string{
-		"the log": {"controller"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
-	} {
-		for _, word := range words {
-			if find(told[place], word) == "" {
-				t.Errorf("%s does not hold %s: nothing would be found there", place, word)
 			}
 		}
 	}
@@ -109,6 +98,21 @@ func TestNoSecretIsTold(t *testing.T) {
 			t.Errorf("the form %s would not be found", secret)
 		}
 	}
+}
+
+// findable is nil when the words beside the echoes are where a secret would be.
+func findable(told map[string]string) error {
+	var missing []error
+	for place, words := range map[string][]string{
+		"the log": {"controller"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
+	} {
+		for _, word := range words {
+			if find(told[place], word) == "" {
+				missing = append(missing, fmt.Errorf("%s does not hold %s: nothing would be found there", place, word))
+			}
+		}
+	}
+	return errors.Join(missing...)
 }
 
 // newCanary makes a namespace with a binding, and a connection to a stand-in of its own.
@@ -134,19 +138,71 @@ func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, c
 	return c
 }
 
-// suffer sets one fault after the other, until a read tells of it in words that match. After a failure IAM is left alone for a minute.
+// failingCloud is an instance of IBM Cloud of which IAM fails, and words that tell how.
+type failingCloud struct {
+	words string
+	scene *scene
+}
+
+// failingClouds have an IAM each, which fails from the beginning: after a failure it is left alone for a minute.
+func failingClouds(t *testing.T) []failingCloud {
+	t.Helper()
+	status := func(code int, word string) sysdigtest.Fault {
+		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: code, Body: echo(word, canaryKey)}
+	}
+	garbage := sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, Body: `{"access_token":"","refresh_token":"` + canaryKey + `"}`}
+	return []failingCloud{
+		{"word-iam-400", newCloudCanary(t, "canary-ibm-400", status(http.StatusBadRequest, "word-iam-400"))},
+		{"word-iam-500", newCloudCanary(t, "canary-ibm-500", status(http.StatusInternalServerError, "word-iam-500"))},
+		{"holds no", newCloudCanary(t, "canary-ibm-none", garbage)},
+	}
+}
+
+// newCloudCanary is newCanary for an instance of IBM Cloud, of which IAM meets a fault if there is one.
+func newCloudCanary(t *testing.T, name string, iam sysdigtest.Fault) *scene {
+	t.Helper()
+	o := sysdigtest.Options{IBM: &sysdigtest.IBM{InstanceID: instance, APIKeys: []string{canaryKey}}}
+	return newCanary(t, name, o, canaryKey, func(c *scene, e *v1alpha1.Endpoint) {
+		if iam.Kind != "" {
+			iam.Route = "identity/token"
+			c.sysdig.SetFault(iam)
+		}
+		e.IAM = &v1alpha1.IAM{URL: c.sysdig.URL + "/identity/token"}
+		e.Headers = []v1alpha1.Header{{Name: "IBMInstanceID", Value: instance}}
+	})
+}
+
+// suffer sets one fault after the other, until a read tells of it in words that match.
 func (c *scene) suffer(faults map[string]sysdigtest.Fault) {
 	c.t.Helper()
 	for words, fault := range faults {
-		told := regexp.MustCompile(words)
 		c.sysdig.SetFault(fault)
-		c.eventually(3*time.Minute, words, func(ctx context.Context) error {
-			if _, err := c.raw(ctx, c.custom("metrics", metricName)); err == nil || !told.MatchString(err.Error()) {
-				return fmt.Errorf("a read says %w", err)
-			}
-			return nil
-		})
+		c.eventuallySays(words)
 	}
+}
+
+// eventuallySays waits until a read fails with words that match.
+func (c *scene) eventuallySays(words string) {
+	c.t.Helper()
+	told := regexp.MustCompile(words)
+	c.eventually(words, func(ctx context.Context) error {
+		if _, err := c.raw(ctx, c.custom("metrics", metricName)); err == nil || !told.MatchString(err.Error()) {
+			return fmt.Errorf("a read says %w", err)
+		}
+		return nil
+	})
+}
+
+// eventuallyInEvents waits for an Event that says something. Events come after what they tell of.
+func (c *scene) eventuallyInEvents(word string) {
+	c.t.Helper()
+	c.eventually("an Event with "+word, func(ctx context.Context) error {
+		out, err := c.stage.Cluster.Kubectl(ctx, "get", "events", "-n", c.namespace, "-o", "yaml")
+		if err == nil && !strings.Contains(out, word) {
+			err = fmt.Errorf("there are %.2000s", out)
+		}
+		return err
+	})
 }
 
 // everything is what the operator tells anybody, by place.
@@ -156,7 +212,7 @@ func (c *scene) everything() map[string]string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	told := map[string]string{"the log": c.stage.OperatorLog(), "its metrics": metrics, "its probes": c.get(http.DefaultClient, c.stage.ReadyURL()+"?verbose")}
+	told := map[string]string{"the log": c.stage.OperatorLog(), "its metrics": metrics, "its probes": c.get(&http.Client{Timeout: patience}, c.stage.ReadyURL()+"?verbose")}
 	kubectl := func(args ...string) string {
 		out, err := c.stage.Cluster.Kubectl(c.t.Context(), args...)
 		if err != nil {
@@ -169,7 +225,7 @@ func (c *scene) everything() map[string]string {
 	told["events"] = kubectl("get", "events", "-A", "-o", "yaml")
 	told["what lies around"] = kubectl("get", "configmaps,leases,services,endpointslices,deployments", "-n", stage.Namespace, "-o", "yaml")
 	told["what is described"] = kubectl("describe", "sconn,smb", "-A")
-	for _, name := range []string{"canary", "canary-ibm", "canary-tls"} {
+	for _, name := range []string{"canary", "canary-ibm", "canary-ibm-400", "canary-ibm-500", "canary-ibm-none", "canary-tls"} {
 		_, err := c.raw(c.t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"+name+"/metrics/"+metricName)
 		told["answers of the API"] += fmt.Sprint(err)
 	}
@@ -179,7 +235,7 @@ func (c *scene) everything() map[string]string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	direct := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: transportOf(transport)}}
+	direct := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: transportOf(transport)}}
 	for _, path := range []string{
 		"/", "/metrics", "/version", "/configz", "/openapi/v3", "/readyz?verbose", "/debug/flags/v", "/debug/pprof/", "/debug/pprof/cmdline",
 		"/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",

@@ -64,9 +64,9 @@ func TestClientsAgree(t *testing.T) {
 		s.Target.Name, s.MetricName, s.Suspend = "web", "suspended", true
 	})
 	c.bind("external-suspended", func(s *v1alpha1.SysdigMetricBindingSpec) { s.Target, s.MetricName, s.Suspend = nil, "suspended", true })
-	c.eventuallyReady(time.Minute, "suspended", "Suspended")
+	c.eventuallyReady("suspended", "Suspended")
 	for _, name := range []string{"service", "deployments", "pods", "namespace", "external"} {
-		c.eventuallyReady(time.Minute, name, v1alpha1.ReasonServing)
+		c.eventuallyReady(name, v1alpha1.ReasonServing)
 	}
 	for client, version := range map[custommetricsclient.CustomMetricsClient]string{
 		c.customClient(&v1beta1.SchemeGroupVersion): "v1beta1",
@@ -152,7 +152,7 @@ func customQuestions(c *scene) map[string]func(custommetricsclient.CustomMetrics
 func (c *scene) agree(what string, raw, client func() reply) {
 	c.t.Helper()
 	var diff string
-	c.eventually(10*time.Second, what, func(context.Context) error {
+	c.eventually(what, func(context.Context) error {
 		want, got := raw(), client()
 		if diff = cmp.Diff(want, got); diff != "" {
 			return fmt.Errorf("(-raw +client):\n%s", diff)

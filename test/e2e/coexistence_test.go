@@ -133,17 +133,17 @@ func (c *neighbours) installBesideBoth() {
 	}
 	c.ours = newScene(c.t, c.stage, "ours", "ours")
 	c.ours.deploy("flask", 2, 200)
-	c.ours.bind("flask", nil)
+	c.ours.bind("flask", served)
 	c.ours.scale("flask", 2, 10, "100")
 	c.ours.bind("queue", func(s *v1alpha1.SysdigMetricBindingSpec) {
-		s.Target, s.MetricName, s.Source.Metric.GroupAggregation = nil, "queue", v1alpha1.GroupSum
+		s.Target, s.MetricName, s.Source.Metric.GroupAggregation, s.MaxAge.Duration = nil, "queue", v1alpha1.GroupSum, lasting
 	})
 	c.scaleOn(c.ours.namespace, "workers", externally("queue", "50"))
 	c.eventuallyRouted(metric.CustomMetrics, false)
 	c.eventuallyRouted(metric.ExternalMetrics, false)
 	c.wantLogged("HPAs that ask custom.metrics.k8s.io reach the Service monitoring/foreign-adapter, by the APIService v1beta1.custom.metrics.k8s.io")
 	// By its path the value is there, for people; HPAs ask the other adapter, which does not know it.
-	c.ours.eventuallyValue(time.Minute, c.ours.servicePath("flask"), 100)
+	c.ours.eventuallyValue(c.ours.servicePath("flask"), 100)
 	c.wantOurs(map[string]bool{"flask": false, "queue": false})
 	c.alwaysKept("custom", "external")
 	c.wantPreferred("v1beta1")
@@ -239,13 +239,13 @@ func (c *neighbours) wantOurs(served map[string]bool) {
 	hpas := map[string]string{"flask": "flask", "queue": "workers"}
 	values := map[string]string{"flask": "100", "queue": "50"}
 	for binding, want := range served {
-		c.ours.eventuallyReady(20*time.Second, binding, map[bool]string{true: "Serving", false: "NotRouted"}[want])
+		c.ours.eventuallyReady(binding, map[bool]string{true: "Serving", false: "NotRouted"}[want])
 		c.eventuallyActive(want, c.ours, hpas[binding])
 		if want {
 			c.wantCurrent(hpas[binding], values[binding])
 		}
 	}
-	c.ours.eventuallyReplicas(10*time.Second, "flask", 2, 2)
+	c.ours.eventuallyReplicas("flask", 2, 2)
 }
 
 // reinstall deletes our APIServices, then applies another folder and starts the operator anew.
@@ -346,20 +346,27 @@ func (c *neighbours) kept(ctx context.Context, name string) error {
 func (c *neighbours) eventuallyKept(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
-		c.eventually(30*time.Second, "the HPA "+name, func(ctx context.Context) error { return c.kept(ctx, name) })
+		c.eventually("the HPA "+name, func(ctx context.Context) error { return c.kept(ctx, name) })
 	}
 }
 
-// alwaysKept looks on for longer than two periods of the HPA controller.
+// alwaysKept looks on for longer than two periods of the HPA controller, and until it has looked after that.
 func (c *neighbours) alwaysKept(names ...string) {
 	c.t.Helper()
-	c.always(4500*time.Millisecond, "what other HPAs read", func() error {
+	kept := func() error {
 		var all []error
 		for _, name := range names {
 			all = append(all, c.kept(c.t.Context(), name))
 		}
 		return errors.Join(all...)
-	})
+	}
+	c.always(4500*time.Millisecond, "what other HPAs read", kept)
+	for _, name := range names {
+		c.looked(name)
+	}
+	if err := kept(); err != nil {
+		c.t.Fatalf("what other HPAs read: %v", err)
+	}
 }
 
 func (c *neighbours) hpa(ctx context.Context, in *scene, name string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
@@ -401,7 +408,7 @@ func current(h *autoscalingv2.HorizontalPodAutoscaler) string {
 
 func (c *neighbours) wantCurrent(name, want string) {
 	c.t.Helper()
-	c.eventually(10*time.Second, "what "+name+" reads", func(ctx context.Context) error {
+	c.eventually("what "+name+" reads", func(ctx context.Context) error {
 		h, err := c.hpa(ctx, c.ours, name)
 		if err == nil && current(h) != want {
 			err = fmt.Errorf("it reads %s, want %s", current(h), want)
@@ -412,7 +419,7 @@ func (c *neighbours) wantCurrent(name, want string) {
 
 func (c *neighbours) eventuallyActive(want bool, in *scene, name string) {
 	c.t.Helper()
-	c.eventually(30*time.Second, "the HPA "+name, func(ctx context.Context) error {
+	c.eventually("the HPA "+name, func(ctx context.Context) error {
 		h, err := c.hpa(ctx, in, name)
 		if err != nil {
 			return err
@@ -423,13 +430,18 @@ func (c *neighbours) eventuallyActive(want bool, in *scene, name string) {
 
 func (c *neighbours) alwaysActive(in *scene, name string) {
 	c.t.Helper()
-	c.always(3*time.Second, "the HPA "+name, func() error {
+	reads := func() error {
 		h, err := c.hpa(c.t.Context(), in, name)
 		if err != nil {
 			return err
 		}
 		return active(h, true)
-	})
+	}
+	c.always(3*time.Second, "the HPA "+name, reads)
+	in.looked(name)
+	if err := reads(); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // prioritize sets the priority of our v1beta2.
@@ -441,7 +453,7 @@ func (c *neighbours) prioritize(priority int) {
 // wantPreferred waits until discovery prefers a version of custom.metrics.k8s.io. HPAs ask that.
 func (c *neighbours) wantPreferred(want string) {
 	c.t.Helper()
-	c.eventually(10*time.Second, "the preferred version", func(context.Context) error {
+	c.eventually("the preferred version", func(context.Context) error {
 		groups, err := discovery.NewDiscoveryClientForConfigOrDie(c.stage.Cluster.AdminConfig()).ServerGroups()
 		if err != nil {
 			return err
@@ -461,13 +473,17 @@ func (c *neighbours) wantPreferred(want string) {
 // wantCleanDiscovery expects that every APIService is available and described, and that kubectl has nothing to complain about.
 func (c *neighbours) wantCleanDiscovery() {
 	c.t.Helper()
-	c.eventually(10*time.Second, "discovery", func(ctx context.Context) error {
+	c.eventually("discovery", func(ctx context.Context) error {
 		_, err := c.stage.Cluster.Kubectl(ctx, "api-resources")
 		return err
 	})
-	if out := c.kubectl("get", "apiservices"); strings.Contains(out, "False") {
-		c.t.Errorf("some APIService is not available:\n%s", out)
-	}
+	c.eventually("every APIService is available", func(ctx context.Context) error {
+		out, err := c.stage.Cluster.Kubectl(ctx, "get", "apiservices")
+		if err == nil && strings.Contains(out, "False") {
+			err = errors.New(out)
+		}
+		return err
+	})
 	for name, schema := range map[string]string{
 		v1beta1Custom: "v1beta1.MetricValueList", v1beta2Custom: "v1beta2.MetricValueList", v1beta1External: "v1beta1.ExternalMetricValueList",
 	} {
@@ -476,7 +492,7 @@ func (c *neighbours) wantCleanDiscovery() {
 		if apierrors.IsNotFound(err) {
 			continue
 		}
-		c.eventually(20*time.Second, "OpenAPI of "+name, func(ctx context.Context) error {
+		c.eventually("OpenAPI of "+name, func(ctx context.Context) error {
 			out, err := c.stage.Cluster.Kubectl(ctx, "get", "--raw", "/openapi/v3/apis/"+group+"/"+version)
 			if err == nil && !strings.Contains(out, schema) {
 				err = fmt.Errorf("it does not describe %s", schema)
@@ -490,7 +506,7 @@ func (c *neighbours) wantCleanDiscovery() {
 func (c *neighbours) eventuallyRouted(api metric.API, want bool) {
 	c.t.Helper()
 	line := fmt.Sprintf("sysdig_metrics_api_routed{api=%q} %d", api, map[bool]int{true: 1}[want])
-	c.eventually(10*time.Second, line, func(ctx context.Context) error {
+	c.eventually(line, func(ctx context.Context) error {
 		body, err := c.stage.Metrics(ctx)
 		if err == nil && !strings.Contains(body, line+"\n") {
 			err = errors.New("the operator does not say so")
@@ -501,9 +517,12 @@ func (c *neighbours) eventuallyRouted(api metric.API, want bool) {
 
 func (c *neighbours) wantLogged(text string) {
 	c.t.Helper()
-	if log := c.stage.OperatorLog(); !strings.Contains(log, text) {
-		c.t.Errorf("the log is\n%s\nwant it to say %q", log, text)
-	}
+	c.eventually("the log", func(context.Context) error {
+		if log := c.stage.OperatorLog(); !strings.Contains(log, text) {
+			return fmt.Errorf("the log is\n%s\nwant it to say %q", log, text)
+		}
+		return nil
+	})
 }
 
 // What the other adapter serves.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
@@ -29,8 +30,8 @@ func TestAllowedNamespaces(t *testing.T) {
 	})
 	c.deploy("web", 1, 10)
 	c.bind("web", nil)
-	c.eventuallyRefused(10*time.Second, c.servicePath("web"), "Rejected")
-	c.eventuallyReady(10*time.Second, "web", "Rejected")
+	c.eventuallyRefused(c.servicePath("web"), "Rejected")
+	c.eventuallyReady("web", "Rejected")
 
 	label := func(value string) {
 		patch(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}, func(n *corev1.Namespace) {
@@ -38,9 +39,9 @@ func TestAllowedNamespaces(t *testing.T) {
 		})
 	}
 	label("yes")
-	c.eventuallyValue(20*time.Second, c.servicePath("web"), 10)
+	c.eventuallyValue(c.servicePath("web"), 10)
 	label("no")
-	c.eventuallyRefused(5*time.Second, c.servicePath("web"), "Rejected")
+	c.eventuallyRefused(c.servicePath("web"), "Rejected")
 }
 
 // TestToken makes sure that a missing Secret is named, and that a Secret is used as soon as it is there.
@@ -53,25 +54,40 @@ func TestToken(t *testing.T) {
 	}
 	c.deploy("web", 1, 10)
 	c.bind("web", nil)
-	c.eventuallyReady(20*time.Second, "web", "Unauthorized")
-	c.eventuallyRefused(time.Second, c.servicePath("web"), "Unauthorized")
-	c.eventuallyConnection(20*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
+	c.eventuallyReady("web", "Unauthorized")
+	c.eventuallyRefused(c.servicePath("web"), "Unauthorized")
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
 
 	// A Secret of that name elsewhere is nobody's.
 	stranger := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: secret.Name}, StringData: map[string]string{"token": token}}
 	c.create(stranger)
-	c.always(5*time.Second, "a Secret of another namespace is not read", func() error {
-		return c.refused(t.Context(), c.servicePath("web"), "Unauthorized")
+	// The operator looks for the token again when the connection changes, and still finds none.
+	connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}
+	patch(c, connection, func(s *v1alpha1.SysdigConnection) { s.Spec.Quota.RequestsPerMinute++ })
+	c.eventually("the operator has looked again", func(ctx context.Context) error {
+		want := connection.Generation
+		if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(connection), connection); err != nil {
+			return err
+		}
+		is := meta.FindStatusCondition(connection.Status.Conditions, v1alpha1.ConditionCredentialReady)
+		if is == nil || is.ObservedGeneration < want {
+			return fmt.Errorf("it is %+v, want generation %d", is, want)
+		}
+		return nil
 	})
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
+	if err := c.refused(t.Context(), c.servicePath("web"), "Unauthorized"); err != nil {
+		t.Errorf("a Secret of another namespace was read: %v", err)
+	}
 
 	secret.ResourceVersion, secret.UID = "", ""
 	secret.StringData = map[string]string{"token": token}
 	c.create(secret)
-	c.eventuallyValue(15*time.Second, c.servicePath("web"), 10)
-	c.eventuallyConnection(20*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionTrue, v1alpha1.ReasonValid, "")
+	c.eventuallyValue(c.servicePath("web"), 10)
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionTrue, v1alpha1.ReasonValid, "")
 
 	c.sysdig.RevokeToken(token)
-	c.eventuallyConnection(30*time.Second, v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Expired", "put a new one into the Secret")
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Expired", "put a new one into the Secret")
 }
 
 // TestTokenRotation puts a new token into the Secret again and again, while an HPA could read, and revokes the old one a moment
@@ -80,9 +96,9 @@ func TestTokenRotation(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "rotation", "rotation")
 	c.deploy("web", 1, 10)
-	c.bind("web", nil)
+	c.bind("web", served)
 	path := c.servicePath("web")
-	c.eventuallyValue(time.Minute, path, 10)
+	c.eventuallyValue(path, 10)
 	old := token
 	for i := range 4 {
 		next := fmt.Sprintf("22222222-3333-4444-5555-%012d", i)
@@ -90,16 +106,10 @@ func TestTokenRotation(t *testing.T) {
 		patch(c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: c.name + "-token"}}, func(s *corev1.Secret) {
 			s.Data = map[string][]byte{"token": []byte(next)}
 		})
-		c.always(5*time.Second, "reads while the token changes", func() error { // and a Secret takes to be seen
-			_, err := c.read(t.Context(), path)
-			return err
-		})
+		c.servedUntil("the new token is used", path, c.usedSince(next, time.Time{}))
 		c.sysdig.RevokeToken(old)
 		old = next
-		c.always(8*time.Second, "reads with the new token", func() error {
-			_, err := c.read(t.Context(), path)
-			return err
-		})
+		c.servedUntil("the new token is used without the old one", path, c.usedSince(next, time.Now()))
 	}
 	used := map[string]int{}
 	for _, r := range c.sysdig.Requests() {
@@ -113,6 +123,23 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
+// usedSince is met when the second question since a moment was asked with a token: what was under way with another one is over.
+func (c *scene) usedSince(token string, since time.Time) func(context.Context) error {
+	return func(context.Context) error {
+		var first time.Time
+		for _, r := range c.sysdig.Requests() {
+			switch {
+			case r.Token != sysdigtest.Fingerprint(token) || r.At.Before(since) || r.Answered.IsZero():
+			case first.IsZero():
+				first = r.At
+			case r.At.Sub(first) > time.Second: // the next poll, not the same one
+				return nil
+			}
+		}
+		return fmt.Errorf("it was not asked twice with that token, but first at %v", first)
+	}
+}
+
 // TestClusterName makes sure that a cluster's name that is wrong is told, with those that there are, and only where the connection is
 // read.
 func TestClusterName(t *testing.T) {
@@ -120,15 +147,15 @@ func TestClusterName(t *testing.T) {
 		c := newScene("clustername")
 		c.deployIdle("web", 1)
 		b := c.bind("web", nil)
-		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
+		c.eventuallyConnection(v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
 		rename := func(name string) {
 			patch(c, &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}, func(s *v1alpha1.SysdigConnection) { s.Spec.ClusterName = name })
 		}
 		rename("e2f")
-		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionFalse, v1alpha1.ReasonClusterUnknown, "of cluster e2f, but of e2e: correct spec.clusterName")
-		c.eventuallyReady(time.Minute, b.Name, "Stale")
+		c.eventuallyConnection(v1alpha1.ConditionClusterSeen, metav1.ConditionFalse, v1alpha1.ReasonClusterUnknown, "of cluster e2f, but of e2e: correct spec.clusterName")
+		c.eventuallyReady(b.Name, "Stale")
 		rename("e2e")
-		c.eventuallyConnection(time.Minute, v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
+		c.eventuallyConnection(v1alpha1.ConditionClusterSeen, metav1.ConditionTrue, v1alpha1.ReasonSeen, "cluster e2e")
 	})
 }
 
@@ -145,14 +172,14 @@ func TestEndpointInsideTheCluster(t *testing.T) {
 	})
 	c.deployIdle("web", 1)
 	c.bind("web", nil)
-	c.eventuallyConnection(time.Minute, v1alpha1.ConditionReady, metav1.ConditionFalse, "Unavailable", "--allow-endpoint-networks")
-	c.eventuallyRefused(time.Minute, c.servicePath("web"), "Unavailable")
+	c.eventuallyConnection(v1alpha1.ConditionReady, metav1.ConditionFalse, "Unavailable", "--allow-endpoint-networks")
+	c.eventuallyRefused(c.servicePath("web"), "Unavailable")
 }
 
 // eventuallyConnection waits until the connection has a condition.
-func (c *scene) eventuallyConnection(deadline time.Duration, condition string, status metav1.ConditionStatus, reason, text string) {
+func (c *scene) eventuallyConnection(condition string, status metav1.ConditionStatus, reason, text string) {
 	c.t.Helper()
-	c.eventually(deadline, condition, func(ctx context.Context) error {
+	c.eventually(condition, func(ctx context.Context) error {
 		var s v1alpha1.SysdigConnection
 		if err := c.stage.Client.Get(ctx, client.ObjectKey{Name: c.name}, &s); err != nil {
 			return err
@@ -185,12 +212,12 @@ func TestKindsOfTargets(t *testing.T) {
 		c.bind(name, func(s *v1alpha1.SysdigMetricBindingSpec) {
 			s.Target, s.Source.Metric.Where, s.Source.Metric.GroupAggregation = &test.target, test.where, test.group
 		})
-		c.eventuallyValue(20*time.Second, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/kinds/"+test.path+metricName, test.value)
+		c.eventuallyValue("/apis/custom.metrics.k8s.io/v1beta2/namespaces/kinds/"+test.path+metricName, test.value)
 	}
 	c.bind("unknown", func(s *v1alpha1.SysdigMetricBindingSpec) {
 		s.Target, s.Source.Metric.Where = &v1alpha1.Target{APIVersion: "example.com/v1", Kind: "Rocket", Name: "web"}, where
 	})
-	c.eventuallyReady(10*time.Second, "unknown", "Rejected")
+	c.eventuallyReady("unknown", "Rejected")
 }
 
 // patch changes an object.

@@ -20,6 +20,9 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
+// zeroes is the program in the operator's place.
+const zeroes = "./test/e2e/zeroes"
+
 // TestControlWithZeroes is the control run of TestFailuresHoldReplicas: the same failure, served as 0, makes the replicas
 // fall. It is that of TestNegativeExternal, too: the HPA takes a negative sum for an overflow. It has a control plane of its
 // own.
@@ -27,7 +30,7 @@ func TestControlWithZeroes(t *testing.T) {
 	t.Parallel()
 	s, err := stage.Start(t.Context(), stage.Options{
 		Cluster:    cluster.Options{HPASyncPeriod: 5 * time.Second, HPADownscaleStabilization: 20 * time.Second},
-		NoOperator: true,
+		NoOperator: true, Operator: zeroes,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -37,22 +40,22 @@ func TestControlWithZeroes(t *testing.T) {
 	c.deploy("web", 5, 500)
 	c.bind("web", nil)
 	serveZeroes(t, c, "web")
-	c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
+	c.eventuallyValue(c.servicePath("web"), 100)
 	c.scale("web", 2, 10, "100")
 	c.deployIdle("workers", 4)
 	c.autoscale("workers", 1, 10, behavior(0, 0), externalMetric("negative", average("30"), nil))
 	c.alwaysReplicas(15*time.Second, "web", 5, 5)
 
 	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: http.StatusInternalServerError})
-	c.eventuallyReplicas(2*time.Minute, "web", 2, 2)
-	c.eventuallyReplicas(time.Minute, "workers", 10, 10)
+	c.eventuallyReplicas("web", 2, 2)
+	c.eventuallyReplicas("workers", 10, 10)
 }
 
 // serveZeroes runs the program in zeroes where the operator should be. It is built without the race detector: the serving
 // library races with itself when it starts.
 func serveZeroes(t *testing.T, c *scene, binding string) {
 	t.Helper()
-	binary, err := c.stage.Build(t.Context(), "./test/e2e/zeroes")
+	binary, err := c.stage.Build(t.Context(), zeroes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,14 +20,14 @@ func TestWords(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "words", "words")
 	c.deploy("web", 2, 100)
-	c.bind("web", nil)
+	c.bind("web", served)
 	c.bind("broken", func(s *v1alpha1.SysdigMetricBindingSpec) {
 		s.Source = v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: "sum(rate(http_requests_total[1m])) offset 1h"}}
 		s.Target.Name, s.MetricName = "web", "broken"
 	})
-	c.eventuallyValue(time.Minute, c.servicePath("web"), 50)
-	c.eventuallyReady(time.Minute, "broken", "Rejected")
-	c.eventually(time.Minute, "the shown value", c.shown("web", "50"))
+	c.eventuallyValue(c.servicePath("web"), 50)
+	c.eventuallyReady("broken", "Rejected")
+	c.eventually("the shown value", c.shown("web", "50"))
 	c.exactlyOneEvent("web", v1alpha1.ReasonServing)
 	c.exactlyOneEvent("broken", "Rejected")
 
@@ -86,7 +85,7 @@ func TestOwnMetrics(t *testing.T) {
 	c := newScene(t, theStage, "own-metrics", "own-metrics")
 	c.deploy("web", 1, 10)
 	c.bind("web", nil)
-	c.eventuallyServed(time.Minute, c.servicePath("web"))
+	c.eventuallyServed(c.servicePath("web"))
 	body, err := c.stage.Metrics(t.Context())
 	if err != nil {
 		t.Fatal(err)

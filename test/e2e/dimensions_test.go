@@ -28,12 +28,12 @@ func TestDimensions(t *testing.T) {
 		s.Source.Metric.Dimensions = []v1alpha1.Dimension{"net.http.method"}
 	})
 	path := c.servicePath("web")
-	c.eventuallyValue(time.Minute, path, 800)
-	c.eventuallyValue(already, path+"?metricLabelSelector=net.http.method%3DGET", 500)
-	c.eventuallyValue(already, path+"?metricLabelSelector=net.http.method+notin+(GET)", 300)
-	c.eventuallyRefused(already, path+"?metricLabelSelector=net.http.method%3DHEAD", "NoData")
-	c.eventuallyRefused(already, path+"?metricLabelSelector=path%3Dx", "Rejected")
-	c.eventually(already, "the refusal names the label", func(ctx context.Context) error {
+	c.eventuallyValue(path, 800)
+	c.eventuallyValue(path+"?metricLabelSelector=net.http.method%3DGET", 500)
+	c.eventuallyValue(path+"?metricLabelSelector=net.http.method+notin+(GET)", 300)
+	c.eventuallyRefused(path+"?metricLabelSelector=net.http.method%3DHEAD", "NoData")
+	c.eventuallyRefused(path+"?metricLabelSelector=path%3Dx", "Rejected")
+	c.eventually("the refusal names the label", func(ctx context.Context) error {
 		if _, err := c.read(ctx, path+"?metricLabelSelector=path%3Dx"); !strings.Contains(err.Error(), "path") || !strings.Contains(err.Error(), "net.http.method") {
 			return err
 		}
@@ -61,7 +61,7 @@ func TestDimensions(t *testing.T) {
 	replicas := map[string]int32{"all": 1, "readers": 1, "writers": 1, "others": 1}
 	for _, rps := range []float64{800, 1500, 300} {
 		web.setRPS(rps)
-		c.eventually(time.Minute, fmt.Sprintf("replicas for %v requests per second", rps), func(context.Context) error {
+		c.eventually(fmt.Sprintf("replicas for %v requests per second", rps), func(context.Context) error {
 			for name, part := range parts {
 				if got, want := c.replicas(name), byAverage(part.share*rps, 100, replicas[name]); got != want {
 					return fmt.Errorf("%s has %d, want %d", name, got, want)
@@ -103,15 +103,15 @@ func TestItems(t *testing.T) {
 		s.Source = v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: query}}
 	})
 	all := map[string]float64{"GET": 50, "POST": 20, "PUT": 10}
-	c.eventuallySeries(time.Minute, c.external("requests"), "net.http.method", all)
-	c.eventuallySeries(time.Minute, c.external("queried"), "net_http_method", all)
-	c.eventuallySeries(already, c.external("requests")+"?labelSelector=net.http.method+in+(POST,PUT)", "net.http.method", map[string]float64{"POST": 20, "PUT": 10})
-	c.eventuallySeries(already, c.external("queried")+"?labelSelector=net_http_method!%3DGET", "net_http_method", map[string]float64{"POST": 20, "PUT": 10})
-	c.eventuallyRefused(already, c.external("queried")+"?labelSelector=net.http.method%3DGET", "Rejected")
-	c.eventually(time.Minute, "the sum of the items", c.shown("requests", "80"))
+	c.eventuallySeries(c.external("requests"), "net.http.method", all)
+	c.eventuallySeries(c.external("queried"), "net_http_method", all)
+	c.eventuallySeries(c.external("requests")+"?labelSelector=net.http.method+in+(POST,PUT)", "net.http.method", map[string]float64{"POST": 20, "PUT": 10})
+	c.eventuallySeries(c.external("queried")+"?labelSelector=net_http_method!%3DGET", "net_http_method", map[string]float64{"POST": 20, "PUT": 10})
+	c.eventuallyRefused(c.external("queried")+"?labelSelector=net.http.method%3DGET", "Rejected")
+	c.eventually("the sum of the items", c.shown("requests", "80"))
 
 	path := c.custom("services/web", "several")
-	c.eventuallyRefused(time.Minute, path, "Implausible")
+	c.eventuallyRefused(path, "Implausible")
 	if _, err := c.read(t.Context(), path); !strings.Contains(err.Error(), "net_http_method") {
 		t.Errorf("the label in the way is not named: %v", err)
 	}

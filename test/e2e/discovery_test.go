@@ -137,7 +137,7 @@ func groups(custom, external []string) map[string][]string {
 func (c *scene) listed(custom, external []string) {
 	c.t.Helper()
 	client := discovery.NewDiscoveryClientForConfigOrDie(c.stage.Cluster.AdminConfig())
-	c.eventually(30*time.Second, "discovery", func(context.Context) error {
+	c.eventually("discovery", func(context.Context) error {
 		for version, want := range groups(custom, external) {
 			list, err := client.ServerResourcesForGroupVersion(version)
 			if err != nil {
@@ -164,7 +164,7 @@ func (c *scene) listed(custom, external []string) {
 func (c *scene) aggregated() {
 	c.t.Helper()
 	clientset := kubernetes.NewForConfigOrDie(c.stage.Cluster.AdminConfig())
-	c.eventually(30*time.Second, "aggregated discovery", func(ctx context.Context) error {
+	c.eventually("aggregated discovery", func(ctx context.Context) error {
 		raw, err := clientset.RESTClient().Get().AbsPath("/apis").
 			SetHeader("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").DoRaw(ctx)
 		if err != nil {
@@ -196,15 +196,19 @@ func (c *scene) aggregated() {
 // apiResources expects kubectl to be content with discovery.
 func (c *scene) apiResources() {
 	c.t.Helper()
-	if out, err := c.stage.Cluster.Kubectl(c.t.Context(), "api-resources"); err != nil {
-		c.t.Errorf("kubectl api-resources: %v\n%.2000s", err, out)
-	}
+	c.eventually("kubectl api-resources", func(ctx context.Context) error {
+		out, err := c.stage.Cluster.Kubectl(ctx, "api-resources")
+		if err != nil {
+			err = fmt.Errorf("%w\n%.2000s", err, out)
+		}
+		return err
+	})
 }
 
 // openAPI expects the OpenAPI documents of the API server to parse and to have our definitions.
 func (c *scene) openAPI() {
 	c.t.Helper()
-	c.eventually(30*time.Second, "OpenAPI", func(ctx context.Context) error {
+	c.eventually("OpenAPI", func(ctx context.Context) error {
 		v2, errV2 := parsed[spec.Swagger](ctx, c, "/openapi/v2")
 		index, errV3 := parsed[struct {
 			Paths map[string]struct{ ServerRelativeURL string }

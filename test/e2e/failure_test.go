@@ -51,19 +51,23 @@ func playFailures(t *testing.T, newScene func(string) *scene) {
 			c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) {
 				s.Source.Metric.Window.Duration = cmp.Or(test.window, s.Source.Metric.Window.Duration)
 			})
-			c.eventuallyValue(2*time.Minute, c.servicePath("web"), 100)
+			c.eventuallyValue(c.servicePath("web"), 100)
 			c.scale("web", 2, 10, "100")
-			c.eventuallyReplicas(time.Minute, "web", 5, 5)
+			c.eventuallyReplicas("web", 5, 5)
 
+			before, err := c.events(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
 			test.breakIt(c.sysdig)
-			c.eventuallyRefused(time.Minute, c.servicePath("web"), test.reason)
+			c.eventuallyRefused(c.servicePath("web"), test.reason)
 			c.alwaysReplicas(25*time.Second, "web", 5, 5)
-			c.eventuallyReady(10*time.Second, "web", test.reason)
-			c.exactlyOneEvent("web", test.reason)
+			c.eventuallyReady("web", test.reason)
+			c.exactlyOneMoreEvent("web", test.reason, before[test.reason])
 
 			test.fix(c.sysdig)
-			c.eventuallyServed(time.Minute, c.servicePath("web"))
-			c.eventuallyReady(10*time.Second, "web", v1alpha1.ReasonServing)
+			c.eventuallyServed(c.servicePath("web"))
+			c.eventuallyReady("web", v1alpha1.ReasonServing)
 			c.alwaysReplicas(10*time.Second, "web", 5, 6)
 		})
 	}
@@ -87,16 +91,16 @@ func playIdleService(t *testing.T, c *scene) {
 		s.OnNoData = v1alpha1.OnNoData{Action: v1alpha1.NoDataValue, Value: "0"}
 	})
 	for _, name := range []string{"holds", "shrinks"} {
-		c.eventuallyValue(time.Minute, c.servicePath(name), 100)
+		c.eventuallyValue(c.servicePath(name), 100)
 		c.scale(name, 2, 10, "100")
 	}
 	for _, load := range loads {
 		load.silent.Store(true)
 	}
-	c.eventuallyReplicas(90*time.Second, "shrinks", 2, 2)
-	c.eventuallyRefused(time.Minute, c.servicePath("holds"), "NoData")
+	c.eventuallyReplicas("shrinks", 2, 2)
+	c.eventuallyRefused(c.servicePath("holds"), "NoData")
 	c.alwaysReplicas(20*time.Second, "holds", 5, 5)
-	if got := c.eventuallyServed(time.Second, c.servicePath("shrinks")); got.Value.MilliValue() != 0 {
+	if got := c.eventuallyServed(c.servicePath("shrinks")); got.Value.MilliValue() != 0 {
 		t.Errorf("the idle service has %s requests", got.Value.String())
 	}
 	c.exactlyOneEvent("holds", "NoData")
@@ -107,37 +111,39 @@ func TestEdits(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "edits", "edits")
 	c.deploy("web", 2, 100)
-	c.bind("web", nil)
+	c.bind("web", served)
 	path := c.servicePath("web")
-	c.eventuallyServed(time.Minute, path)
+	c.eventuallyServed(path)
 
-	edit := func(change func(*v1alpha1.SysdigMetricBindingSpec)) {
+	edit := func(change func(*v1alpha1.SysdigMetricBindingSpec)) *v1alpha1.SysdigMetricBinding {
 		t.Helper()
 		b := &v1alpha1.SysdigMetricBinding{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "web"}}
 		patch(c, b, func(b *v1alpha1.SysdigMetricBinding) { change(&b.Spec) })
+		return b
 	}
-	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.MaxAge.Duration = 40 * time.Second })
-	c.always(5*time.Second, "the sample outlives an edit of maxAge", func() error {
-		_, err := c.read(t.Context(), path)
-		return err
-	})
+	edited := edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.MaxAge.Duration -= time.Minute })
+	c.servedUntil("the status of an edit of maxAge", path, func(ctx context.Context) error { return c.observed(ctx, edited) })
 
-	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultDelay, Delay: 4 * time.Second})
-	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Multiplier = "0.001" })
-	c.eventuallyRefused(2*time.Second, path, "Pending")
-	c.always(2*time.Second, "Pending until the new question is answered", func() error {
-		return c.refused(t.Context(), path, "Pending")
+	// The new question gets no answer: it is Pending until it is given up, and from then on it is Unavailable.
+	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultHang})
+	edited = edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Multiplier = "0.001" })
+	c.eventually("Pending until the new question is answered", func(ctx context.Context) error {
+		return anyOf(c.refused(ctx, path, "Pending"), c.refused(ctx, path, "Unavailable"))
 	})
-	got := c.eventuallyServed(20*time.Second, path)
+	c.eventually("the status of the new question", func(ctx context.Context) error { return c.observed(ctx, edited) })
+	if value, err := c.read(t.Context(), path); err == nil {
+		t.Errorf("%s is served while the new question has no answer", value.Value.String())
+	}
 	c.sysdig.ClearFault()
+	got := c.eventuallyServed(path)
 	if got.Value.MilliValue() > 1000 {
 		t.Errorf("the first value after the edit is %s, in the old unit", got.Value.String())
 	}
 
 	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Suspend = true })
-	c.eventuallyRefused(2*time.Second, path, "Suspended")
+	c.eventuallyRefused(path, "Suspended")
 	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Suspend = false })
-	c.eventuallyServed(2*time.Second, path)
+	c.eventuallyServed(path)
 }
 
 // TestDelete makes sure that a deleted binding is unknown at once.
@@ -146,11 +152,11 @@ func TestDelete(t *testing.T) {
 	c := newScene(t, theStage, "delete", "delete")
 	c.deploy("web", 1, 10)
 	b := c.bind("web", nil)
-	c.eventuallyServed(time.Minute, c.servicePath("web"))
+	c.eventuallyServed(c.servicePath("web"))
 	if err := c.stage.Client.Delete(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually(2*time.Second, "404 after the deletion", func(ctx context.Context) error {
+	c.eventually("404 after the deletion", func(ctx context.Context) error {
 		value, err := c.read(ctx, c.servicePath("web"))
 		if err == nil {
 			return fmt.Errorf("still %s", value.Value.String())

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -142,9 +144,9 @@ func (c *scene) condition(ctx context.Context, name string, kind autoscalingv2.H
 }
 
 // eventuallyCondition waits until an HPA has a condition with a reason.
-func (c *scene) eventuallyCondition(deadline time.Duration, name string, kind autoscalingv2.HorizontalPodAutoscalerConditionType, reason string) {
+func (c *scene) eventuallyCondition(name string, kind autoscalingv2.HorizontalPodAutoscalerConditionType, reason string) {
 	c.t.Helper()
-	c.eventually(deadline, "condition of the HPA "+name, func(ctx context.Context) error {
+	c.eventually("condition of the HPA "+name, func(ctx context.Context) error {
 		got, err := c.condition(ctx, name, kind)
 		if err == nil && (got == nil || got.Reason != reason) {
 			err = fmt.Errorf("%s is %+v, want %s", kind, got, reason)
@@ -156,7 +158,7 @@ func (c *scene) eventuallyCondition(deadline time.Duration, name string, kind au
 // moves waits until the replicas are what they should be and makes sure that they go there in one step and stay.
 func (c *scene) moves(name string, from, to int32) {
 	c.t.Helper()
-	c.eventually(90*time.Second, fmt.Sprintf("replicas of %s go from %d to %d", name, from, to), func(context.Context) error {
+	c.eventually(fmt.Sprintf("replicas of %s go from %d to %d", name, from, to), func(context.Context) error {
 		got := c.replicas(name)
 		if got != from && got != to {
 			c.t.Fatalf("%s has %d replicas on the way from %d to %d", name, got, from, to)
@@ -167,6 +169,35 @@ func (c *scene) moves(name string, from, to int32) {
 		return nil
 	})
 	c.stays(name, to)
+}
+
+// looked waits until the HPA controller has looked at the HPA of a Deployment after this moment: it notes which spec it saw last.
+// The controller of Kubernetes 1.32 notes nothing.
+func (c *scene) looked(deployment string) {
+	c.t.Helper()
+	if *oldest {
+		return
+	}
+	var list autoscalingv2.HorizontalPodAutoscalerList
+	if err := c.stage.Client.List(c.t.Context(), &list, client.InNamespace(c.namespace)); err != nil {
+		c.t.Fatal(err)
+	}
+	i := slices.IndexFunc(list.Items, func(h autoscalingv2.HorizontalPodAutoscaler) bool { return h.Spec.ScaleTargetRef.Name == deployment })
+	if i < 0 {
+		c.t.Fatalf("there is no HPA for %s", deployment)
+	}
+	h := &list.Items[i]
+	patch(c, h, func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MaxReplicas++ }) // which no replicas get to
+	written := h.Generation
+	c.eventually("a look at the HPA "+h.Name, func(ctx context.Context) error {
+		if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(h), h); err != nil {
+			return err
+		}
+		if seen := ptr.Deref(h.Status.ObservedGeneration, 0); seen < written {
+			return fmt.Errorf("it has seen generation %d, not %d", seen, written)
+		}
+		return nil
+	})
 }
 
 // stays makes sure that two and more looks of the HPA leave the replicas alone.

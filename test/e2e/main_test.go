@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
@@ -30,10 +31,10 @@ func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	// The tests wait for points and polls, not for the processor.
-	if err := flag.Set("test.parallel", "24"); err != nil {
+	if err := flag.Set("test.parallel", "64"); err != nil {
 		panic(err)
 	}
-	os.Exit(run(m))
+	os.Exit(leaks.Run(func() int { return run(m) }))
 }
 
 func run(m *testing.M) int {
@@ -50,6 +51,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	defaultBackend.close()
 	if failure := theStage.OperatorFailure(); failure != nil {
 		fmt.Fprintln(os.Stderr, failure)
 		code = 1

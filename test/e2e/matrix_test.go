@@ -21,7 +21,7 @@ func TestMatrix(t *testing.T) { byEachAPI(t, playMatrix) }
 func playMatrix(t *testing.T, newScene func(string) *scene) {
 	service := &v1alpha1.Target{APIVersion: "v1", Kind: "Service", Name: "web"}
 	pods := &v1alpha1.Target{APIVersion: "v1", Kind: "Pod", Selector: &v1alpha1.ObjectSelector{MatchLabels: map[string]string{"app": "web"}}}
-	const patience = 30
+	const held = 60
 	for name, test := range map[string]struct {
 		target  *v1alpha1.Target
 		group   v1alpha1.GroupAggregation
@@ -31,7 +31,7 @@ func playMatrix(t *testing.T, newScene func(string) *scene) {
 		formula func(rps float64, replicas int32) int32
 	}{
 		"object-value": {
-			service, v1alpha1.GroupAverage, objectMetric("web", metricName, value("100"), nil), patience, patience,
+			service, v1alpha1.GroupAverage, objectMetric("web", metricName, value("100"), nil), held, held,
 			func(rps float64, replicas int32) int32 { return byValue(rps/float64(replicas), 100, replicas) },
 		},
 		"object-average-value": {
@@ -39,11 +39,11 @@ func playMatrix(t *testing.T, newScene func(string) *scene) {
 			func(rps float64, replicas int32) int32 { return byAverage(rps, 100, replicas) },
 		},
 		"pods-average-value": {
-			pods, "", podsMetric(metricName, average("100")), 0, patience, // a new pod counts as 0, so growing needs no patience
+			pods, "", podsMetric(metricName, average("100")), 0, held, // a new pod counts as 0, so growing needs no patience
 			func(rps float64, replicas int32) int32 { return byPods(shares(rps, replicas), 0, 100) },
 		},
 		"external-value": {
-			nil, v1alpha1.GroupAverage, externalMetric(metricName, value("100"), nil), patience, patience,
+			nil, v1alpha1.GroupAverage, externalMetric(metricName, value("100"), nil), held, held,
 			func(rps float64, replicas int32) int32 { return byValue(rps/float64(replicas), 100, replicas) },
 		},
 		"external-average-value": {
@@ -59,7 +59,7 @@ func playMatrix(t *testing.T, newScene func(string) *scene) {
 				s.Target, s.Source.Metric.GroupAggregation = test.target, test.group
 				s.Source.Metric.Window.Duration = sysdigtest.Interval // one point: nothing of the load before
 			})
-			c.eventuallyReady(time.Minute, b.Name, v1alpha1.ReasonServing)
+			c.eventuallyReady(b.Name, v1alpha1.ReasonServing)
 			c.autoscale("web", 1, 10, behavior(test.up, test.down), test.metric)
 			replicas := int32(4)
 			for _, rps := range []float64{400, 700, 250} {
@@ -86,7 +86,7 @@ func playTwoMetrics(t *testing.T, c *scene) {
 	queues.set("orders", 200)
 	c.moves("web", 4, max(byAverage(400, 100, 4), byAverage(200, 30, 4)))
 	web.setRPS(100)
-	c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
+	c.eventuallyValue(c.servicePath("web"), 100)
 	c.stays("web", 7)
 	queues.set("orders", 60)
 	c.moves("web", 7, max(byAverage(100, 100, 7), byAverage(60, 30, 7)))
@@ -100,11 +100,11 @@ func TestOneMetricFails(t *testing.T) {
 func playOneMetricFails(t *testing.T, c *scene) {
 	web, queues := twoMetrics(t, c)
 	c.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 500, Query: queues.metric})
-	c.eventuallyRefused(time.Minute, c.external(queueMetric)+ofOrders, "Unavailable")
+	c.eventuallyRefused(c.external(queueMetric)+ofOrders, "Unavailable")
 	web.setRPS(700)
 	c.moves("web", 4, byAverage(700, 100, 4))
 	web.setRPS(100)
-	c.eventuallyValue(time.Minute, c.servicePath("web"), 100)
+	c.eventuallyValue(c.servicePath("web"), 100)
 	c.stays("web", 7)
 	c.sysdig.ClearFault()
 	c.moves("web", 7, max(byAverage(100, 100, 7), byAverage(60, 30, 7)))
@@ -119,8 +119,8 @@ func twoMetrics(t *testing.T, c *scene) (*workload, *queues) {
 		s.Source.Metric.GroupAggregation, s.Source.Metric.Window.Duration = v1alpha1.GroupSum, sysdigtest.Interval
 	})
 	c.bind(queueMetric, queueDepth)
-	c.eventuallyValue(time.Minute, c.servicePath("web"), 400)
-	c.eventuallyValue(time.Minute, c.external(queueMetric)+ofOrders, 60)
+	c.eventuallyValue(c.servicePath("web"), 400)
+	c.eventuallyValue(c.external(queueMetric)+ofOrders, 60)
 	c.autoscale("web", 1, 10, behavior(0, 0),
 		objectMetric("web", metricName, average("100"), nil), externalMetric(queueMetric, average("30"), orders))
 	c.stays("web", 4)
@@ -137,15 +137,15 @@ func playZero(t *testing.T, c *scene) {
 	queues := c.queues(map[string]float64{"orders": 100, "mail": 7})
 	c.bind(queueMetric, queueDepth)
 	path := c.external(queueMetric) + ofOrders
-	c.eventuallyValue(time.Minute, path, 100)
+	c.eventuallyValue(path, 100)
 	c.autoscale("workers", 0, 10, behavior(0, 0), externalMetric(queueMetric, average("30"), orders))
 	c.moves("workers", 1, byAverage(100, 30, 1))
 
 	queues.set("orders", 0)
 	c.moves("workers", 4, byAverage(0, 30, 4))
-	c.eventuallyCondition(10*time.Second, "workers", autoscalingv2.ScaledToZero, "ScaledToZero")
+	c.eventuallyCondition("workers", autoscalingv2.ScaledToZero, "ScaledToZero")
 	queues.drop("orders")
-	c.eventuallyRefused(time.Minute, path, "NoData")
+	c.eventuallyRefused(path, "NoData")
 	c.stays("workers", 0)
 	queues.set("orders", 50)
 	c.moves("workers", 0, byAverage(50, 30, 0))
@@ -157,7 +157,7 @@ func playZero(t *testing.T, c *scene) {
 		}
 	}
 	human("0")
-	c.eventuallyCondition(10*time.Second, "workers", autoscalingv2.ScalingActive, "ScalingDisabled")
+	c.eventuallyCondition("workers", autoscalingv2.ScalingActive, "ScalingDisabled")
 	c.stays("workers", 0)
 	human("1")
 	c.moves("workers", 1, byAverage(50, 30, 1))
@@ -185,11 +185,11 @@ func playSilentPod(t *testing.T, newScene func(string) *scene) {
 				s.MetricName, s.MaxAge.Duration = "jobs", 25*time.Second
 				s.Source.Metric = &v1alpha1.MetricSource{Name: jobs.metric, TimeAggregation: v1alpha1.TimeLast, Window: metav1.Duration{Duration: sysdigtest.Interval}}
 			})
-			c.eventually(time.Minute, "all pods", c.objects("jobs", "4/4"))
-			c.autoscale("web", 1, 10, behavior(0, 30), podsMetric("jobs", average("100")))
+			c.eventuallyItems(c.custom("pods/*", "jobs"), 4)
+			c.autoscale("web", 1, 10, behavior(0, 60), podsMetric("jobs", average("100")))
 			c.stays("web", 4)
 			jobs.set(100, 1)
-			c.eventually(time.Minute, "one pod is silent", c.objects("jobs", "3/4"))
+			c.eventuallyItems(c.custom("pods/*", "jobs"), 3) // one is silent
 			c.stays("web", 4)
 			jobs.set(test.perPod, 1)
 			c.moves("web", 4, test.want)
@@ -208,11 +208,11 @@ func playNegativeExternal(t *testing.T, c *scene) {
 	queues := c.queues(map[string]float64{"orders": 120})
 	c.bind(queueMetric, queueDepth)
 	path := c.external(queueMetric) + ofOrders
-	c.eventuallyValue(time.Minute, path, 120)
+	c.eventuallyValue(path, 120)
 	c.autoscale("workers", 0, 10, behavior(0, 0), externalMetric(queueMetric, average("30"), orders))
 	c.stays("workers", byAverage(120, 30, 4))
 	queues.set("orders", -5)
-	c.eventuallyRefused(time.Minute, path, "Implausible")
+	c.eventuallyRefused(path, "Implausible")
 	c.stays("workers", 4)
 	queues.set("orders", 30)
 	c.moves("workers", 4, byAverage(30, 30, 4))

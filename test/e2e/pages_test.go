@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
@@ -17,14 +16,14 @@ func TestDocsPagesVerbatim(t *testing.T) {
 	t.Run("object", func(t *testing.T) {
 		t.Parallel()
 		c := newPage(t, "object-metrics.md")
-		c.eventuallyReplicas(30*time.Second, "shop", 2, 2)
+		c.eventuallyReplicas("shop", 2, 2)
 		c.attach("shop", 2, 320)
 		c.moves("shop", 2, byValue(320./2, 100, 2))
 	})
 	t.Run("pods", func(t *testing.T) {
 		t.Parallel()
 		c := newPage(t, "pods-metrics.md")
-		c.eventuallyReplicas(30*time.Second, "worker-http", 2, 2)
+		c.eventuallyReplicas("worker-http", 2, 2)
 		c.attach("worker-http", 2, 320)
 		c.moves("worker-http", 2, byPods(shares(320, 2), 0, 100))
 	})
@@ -32,7 +31,7 @@ func TestDocsPagesVerbatim(t *testing.T) {
 		t.Parallel()
 		c := newPage(t, "external-metrics.md")
 		c.eventuallyPods("rabbitmq", 1)
-		c.eventuallyReplicas(30*time.Second, "orders", 1, 1)
+		c.eventuallyReplicas("orders", 1, 1)
 		c.feed(func() []sysdigtest.Point {
 			var points []sysdigtest.Point
 			for _, pod := range c.readyPods("rabbitmq") {

@@ -38,26 +38,26 @@ func TestServicesBySelector(t *testing.T) {
 		s.MetricName, s.Source.Metric.GroupAggregation = "requests", v1alpha1.GroupSum
 	})
 	list := c.custom("services/*", "requests")
-	c.eventuallyObjects(time.Minute, list, map[string]float64{"web-a": 10, "web-b": 40})
-	c.eventuallyObjects(already, list+"?labelSelector=zone%3Db", map[string]float64{"web-b": 40})
-	c.eventuallyRefused(already, list+"?labelSelector=zone%3Dc", "NoData")
-	c.eventuallyValue(already, c.custom("services/web-b", "requests"), 40)
-	c.eventuallyGone(already, c.custom("services/db", "requests"))
-	c.eventuallyGone(already, c.custom("services/nobody", "requests"))
+	c.eventuallyObjects(list, map[string]float64{"web-a": 10, "web-b": 40})
+	c.eventuallyObjects(list+"?labelSelector=zone%3Db", map[string]float64{"web-b": 40})
+	c.eventuallyRefused(list+"?labelSelector=zone%3Dc", "NoData")
+	c.eventuallyValue(c.custom("services/web-b", "requests"), 40)
+	c.eventuallyGone(c.custom("services/db", "requests"))
+	c.eventuallyGone(c.custom("services/nobody", "requests"))
 
 	c.deploy("web-c", 1, 7)
 	c.label("web-c", map[string]string{"tier": "web"})
-	c.eventuallyObjects(30*time.Second, list, map[string]float64{"web-a": 10, "web-b": 40, "web-c": 7})
+	c.eventuallyObjects(list, map[string]float64{"web-a": 10, "web-b": 40, "web-c": 7})
 	c.label("web-a", nil)
-	c.eventuallyGone(2*time.Second, c.custom("services/web-a", "requests"))
-	c.eventuallyObjects(already, list, map[string]float64{"web-b": 40, "web-c": 7})
+	c.eventuallyGone(c.custom("services/web-a", "requests"))
+	c.eventuallyObjects(list, map[string]float64{"web-b": 40, "web-c": 7})
 
-	c.eventually(time.Minute, "the status", c.objects("requests-of-services", "2/2"))
-	b := c.eventuallyReady(already, "requests-of-services", v1alpha1.ReasonServing)
+	c.eventually("the status", c.objects("requests-of-services", "2/2"))
+	b := c.eventuallyReady("requests-of-services", v1alpha1.ReasonServing)
 	if b.Status.Target != "Service[tier=web]" {
 		t.Errorf("it shows the target %s", b.Status.Target)
 	}
-	c.eventuallyObjects(already, b.Status.MetricPath, map[string]float64{"web-b": 40, "web-c": 7})
+	c.eventuallyObjects(b.Status.MetricPath, map[string]float64{"web-b": 40, "web-c": 7})
 }
 
 // TestDeploymentsBySelector selects all Deployments of the namespace.
@@ -70,10 +70,10 @@ func TestDeploymentsBySelector(t *testing.T) {
 	c.bind("all", func(s *v1alpha1.SysdigMetricBindingSpec) {
 		s.Target = &v1alpha1.Target{APIVersion: "apps/v1", Kind: "Deployment", Selector: &v1alpha1.ObjectSelector{}}
 	})
-	c.eventuallyObjects(time.Minute, c.custom("deployments.apps/*", metricName), map[string]float64{"a": 10, "b": 20})
-	c.eventuallyValue(already, c.custom("deployments.apps/b", metricName), 20)
-	c.eventuallyRefused(already, c.custom("deployments.apps/idle", metricName), "NoData")
-	c.eventually(time.Minute, "the status", c.objects("all", "2/3"))
+	c.eventuallyObjects(c.custom("deployments.apps/*", metricName), map[string]float64{"a": 10, "b": 20})
+	c.eventuallyValue(c.custom("deployments.apps/b", metricName), 20)
+	c.eventuallyRefused(c.custom("deployments.apps/idle", metricName), "NoData")
+	c.eventually("the status", c.objects("all", "2/3"))
 }
 
 // TestKindsOfTheCluster selects objects of a custom kind, which the operator may not list before an administrator lets it.
@@ -82,7 +82,7 @@ func TestKindsOfTheCluster(t *testing.T) {
 	c := newScene(t, theStage, "ferries", "ferries")
 	c.apply("ferries.yaml")
 	kind := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Ferry"}
-	c.eventually(10*time.Second, "the new kind", func(ctx context.Context) error {
+	c.eventually("the new kind", func(ctx context.Context) error {
 		_, err := c.stage.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
 		return err
 	})
@@ -105,20 +105,20 @@ func TestKindsOfTheCluster(t *testing.T) {
 		s.MetricName = "fuel"
 		s.Source = v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: "sum by (ferry) (ferry_fuel)", ObjectLabel: "ferry"}}
 	})
-	refused := c.eventuallyReady(30*time.Second, "fuel", "Rejected")
+	refused := c.eventuallyReady("fuel", "Rejected")
 	accepted := meta.FindStatusCondition(refused.Status.Conditions, v1alpha1.ConditionAccepted)
 	if accepted == nil || !strings.Contains(accepted.Message, "aggregate-to-operator") || !strings.Contains(accepted.Message, "ferries.example.com") {
 		t.Errorf("Accepted is %+v, without the resource and the cure", accepted)
 	}
-	c.eventuallyRefused(already, c.custom("ferries.example.com/*", "fuel"), "Rejected")
-	c.eventuallyRefused(already, c.custom("ferries.example.com/anna", "fuel"), "Rejected")
+	c.eventuallyRefused(c.custom("ferries.example.com/*", "fuel"), "Rejected")
+	c.eventuallyRefused(c.custom("ferries.example.com/anna", "fuel"), "Rejected")
 
 	c.apply("ferries-grant.yaml")
-	c.eventuallyObjects(90*time.Second, c.custom("ferries.example.com/*", "fuel"), map[string]float64{"anna": 50})
-	c.eventuallyValue(already, c.custom("ferries.example.com/anna", "fuel"), 50)
-	c.eventuallyGone(already, c.custom("ferries.example.com/berta", "fuel"))
-	c.eventuallyRefused(already, c.custom("ferries.example.com/clara", "fuel"), "NoData")
-	c.eventually(time.Minute, "the status", c.objects("fuel", "1/2"))
+	c.eventuallyObjects(c.custom("ferries.example.com/*", "fuel"), map[string]float64{"anna": 50})
+	c.eventuallyValue(c.custom("ferries.example.com/anna", "fuel"), 50)
+	c.eventuallyGone(c.custom("ferries.example.com/berta", "fuel"))
+	c.eventuallyRefused(c.custom("ferries.example.com/clara", "fuel"), "NoData")
+	c.eventually("the status", c.objects("fuel", "1/2"))
 }
 
 // TestNameTaken lets bindings by name and by selector claim the same object: the oldest serves, and when it goes the next
@@ -134,21 +134,13 @@ func TestNameTaken(t *testing.T) {
 			if service == "" {
 				s.Target.Selector = &v1alpha1.ObjectSelector{}
 			}
-			s.Multiplier, s.MetricName = multiplier, name
+			s.Multiplier, s.MetricName, s.MaxAge.Duration = multiplier, name, lasting
 		})
 		// What it asks is answered under a name of its own before it claims that of the others: a hand-over is without a gap
 		// to whom has an answer.
-		c.eventuallyReady(time.Minute, name, v1alpha1.ReasonServing)
+		c.eventuallyReady(name, v1alpha1.ReasonServing)
 		patch(c, b, func(b *v1alpha1.SysdigMetricBinding) { b.Spec.MetricName = metricName })
-		c.eventually(time.Minute, "the status of "+name, func(ctx context.Context) error {
-			if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil {
-				return err
-			}
-			if b.Status.ObservedGeneration != b.Generation {
-				return fmt.Errorf("it is of generation %d", b.Status.ObservedGeneration)
-			}
-			return nil
-		})
+		c.eventually("the status of "+name, func(ctx context.Context) error { return c.observed(ctx, b) })
 		c.nextSecond(b.CreationTimestamp.Time)
 		return b
 	}
@@ -156,20 +148,20 @@ func TestNameTaken(t *testing.T) {
 	all := bind("all", "", "10")
 	bind("youngest", "web", "100")
 	list := c.custom("services/*", metricName)
-	c.eventuallyObjects(time.Minute, list, map[string]float64{"web": 10, "db": 50})
-	c.eventuallyReady(time.Minute, "all", v1alpha1.ReasonServing)
+	c.eventuallyObjects(list, map[string]float64{"web": 10, "db": 50})
+	c.eventuallyReady("all", v1alpha1.ReasonServing)
 	c.eventuallyTaken("youngest", "oldest")
 
 	c.takesOver(oldest, map[string]float64{"web": 100, "db": 50})
 	c.eventuallyTaken("youngest", "all")
 	c.takesOver(all, map[string]float64{"web": 1000})
-	c.eventuallyReady(time.Minute, "youngest", v1alpha1.ReasonServing)
+	c.eventuallyReady("youngest", v1alpha1.ReasonServing)
 }
 
 // nextSecond waits until the creation of the next object has another time.
 func (c *scene) nextSecond(created time.Time) {
 	c.t.Helper()
-	c.eventually(5*time.Second, "the next second", func(context.Context) error {
+	c.eventually("the next second", func(context.Context) error {
 		if time.Since(created) < 1100*time.Millisecond {
 			return fmt.Errorf("not yet")
 		}
@@ -180,7 +172,7 @@ func (c *scene) nextSecond(created time.Time) {
 // eventuallyTaken waits until a binding says which other one has its name.
 func (c *scene) eventuallyTaken(name, winner string) {
 	c.t.Helper()
-	c.eventually(time.Minute, name+" loses to "+winner, func(ctx context.Context) error {
+	c.eventually(name+" loses to "+winner, func(ctx context.Context) error {
 		var b v1alpha1.SysdigMetricBinding
 		if err := c.stage.Client.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &b); err != nil {
 			return err
@@ -200,7 +192,7 @@ func (c *scene) takesOver(gone *v1alpha1.SysdigMetricBinding, want map[string]fl
 	if err := c.stage.Client.Delete(c.t.Context(), gone); err != nil {
 		c.t.Fatal(err)
 	}
-	c.eventually(10*time.Second, "the next one serves", func(ctx context.Context) error {
+	c.eventually("the next one serves", func(ctx context.Context) error {
 		for range 20 {
 			got, err := c.read(ctx, c.servicePath("web"))
 			if err != nil {
@@ -212,7 +204,7 @@ func (c *scene) takesOver(gone *v1alpha1.SysdigMetricBinding, want map[string]fl
 		}
 		return fmt.Errorf("still the old one")
 	})
-	c.eventuallyObjects(already, c.custom("services/*", metricName), want)
+	c.eventuallyObjects(c.custom("services/*", metricName), want)
 }
 
 // TestRootScope makes sure that of what is not in a namespace only namespaces have metrics, each for those who may read it.
@@ -228,11 +220,11 @@ func TestRootScope(t *testing.T) {
 		})
 		c.bind("web", nil)
 	}
-	c.eventuallyValue(time.Minute, c.custom("metrics", metricName), 40)
-	other.eventuallyValue(time.Minute, other.custom("metrics", metricName), 30)
+	c.eventuallyValue(c.custom("metrics", metricName), 40)
+	other.eventuallyValue(other.custom("metrics", metricName), 30)
 	const root = "/apis/custom.metrics.k8s.io/v1beta2/"
 	for _, path := range []string{"nodes/*/", "nodes/node-1/", "services/*/", "services/web/", "persistentvolumes/*/", "namespaces/root/namespaces/root-other/", "namespaces/root/namespaces/*/"} {
-		c.eventuallyGone(already, root+path+metricName)
+		c.eventuallyGone(root + path + metricName)
 	}
 
 	c.mayRead("alice", "root")
@@ -246,7 +238,7 @@ func TestRootScope(t *testing.T) {
 		root + "services/*/" + metricName:        false,
 		root + "nodes/*/" + metricName:           false,
 	} {
-		c.eventually(5*time.Second, "alice reads "+path, func(ctx context.Context) error {
+		c.eventually("alice reads "+path, func(ctx context.Context) error {
 			err := c.readAs(ctx, "alice", path)
 			if allowed != (err == nil) || err != nil && !apierrors.IsForbidden(err) {
 				return fmt.Errorf("got %w, allowed is %v", err, allowed)

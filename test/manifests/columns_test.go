@@ -18,7 +18,7 @@ conditions:
 - {type: Accepted, status: "True", reason: Accepted, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
 - {type: Ready, status: "True", reason: Serving, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}
 `
-	observed := time.Now().Add(-10 * time.Minute).UTC().Format(time.RFC3339)
+	observed := time.Now().Add(-36*time.Hour - 30*time.Minute).UTC().Format(time.RFC3339)
 	resource := objects.Resource(bindings).Namespace("default")
 	for _, row := range []struct{ name, change, status string }{
 		{"a-service", `{}`, `{metricName: net.http.request.count, target: Service/web, observed: {value: 12500m, time: "` + observed + `"}}`},
@@ -34,10 +34,10 @@ conditions:
 	}
 	match(t, kubectl(t, "get", "smb", "-n", "default"), `
 NAME +METRIC +TARGET +VALUE +OBJECTS +OBSERVED +READY +REASON +AGE
-a-service +net[.]http[.]request[.]count +Service/web +12500m +10m +True +Serving +[0-9]+s
-b-pods +b-pods +Pod[[]app=web[]] +7 +4/5 +10m +True +Serving +[0-9]+s
-c-services +c-services +Service[[][]] +0/0 +True +Serving +[0-9]+s
-d-external +d-external +external +30 +10m +True +Serving +[0-9]+s
+a-service +net[.]http[.]request[.]count +Service/web +12500m +36h +True +Serving +[0-9ms]+
+b-pods +b-pods +Pod[[]app=web[]] +7 +4/5 +36h +True +Serving +[0-9ms]+
+c-services +c-services +Service[[][]] +0/0 +True +Serving +[0-9ms]+
+d-external +d-external +external +30 +36h +True +Serving +[0-9ms]+
 `)
 }
 
@@ -56,8 +56,8 @@ conditions:
 	keep(t, resource, address, parse(t, `observedGeneration: 1`))
 	match(t, kubectl(t, "get", "sconn"), `
 NAME +REGION +URL +CLUSTER +INTERVAL +EFFECTIVE +READY +REASON +AGE
-a-region +us2 +my-cluster +30s +2m13s +False +Unauthorized +[0-9]+s
-b-url +https://sysdig[.]example[.]com +my-cluster +30s +[0-9]+s
+a-region +us2 +my-cluster +30s +2m13s +False +Unauthorized +[0-9ms]+
+b-url +https://sysdig[.]example[.]com +my-cluster +30s +[0-9ms]+
 `)
 }
 

@@ -71,7 +71,7 @@ func looked(t *testing.T) {
 	if *oldest {
 		return
 	}
-	kubectl(t, "wait", "hpa", "web", "-n", "default", "--for=condition=AbleToScale=False", "--timeout=50s")
+	kubectl(t, "wait", "hpa", "web", "-n", "default", "--for=condition=AbleToScale=False", "--timeout="+patience.String())
 }
 
 // scaled makes an HPA with a status as its controller writes it.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 )
 
 const (
@@ -26,6 +27,8 @@ const (
 	namespace = "sysdig-metrics"          // of the operator
 	account   = "sysdig-metrics-operator" // of the operator
 	manager   = "sysdig-metrics"          // of the fields that an installation sets
+	// patience is the end of every wait, which tells of what never happens.
+	patience = 5 * time.Minute
 )
 
 var (
@@ -45,12 +48,14 @@ var oldest = flag.Bool("oldest", false, "run on the oldest Kubernetes that is su
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leaks.Run(func() int {
+		code, err := run(m)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}))
 }
 
 func run(m *testing.M) (code int, err error) {
@@ -79,12 +84,12 @@ func run(m *testing.M) (code int, err error) {
 
 // applyDefault applies config/default and waits for the two kinds.
 func applyDefault(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if _, err := testbed.Kubectl(ctx, install("default")...); err != nil {
 		return fmt.Errorf("apply config/default: %w", err)
 	}
-	if _, err := testbed.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=50s",
+	if _, err := testbed.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout="+patience.String(),
 		"crd/sysdigmetricbindings."+group, "crd/sysdigconnections."+group); err != nil {
 		return fmt.Errorf("wait for the kinds: %w", err)
 	}
@@ -96,10 +101,10 @@ func install(folder string, more ...string) []string {
 	return append([]string{"apply", "--server-side", "--field-manager=" + manager, "-k", config + "/" + folder}, more...)
 }
 
-// try runs kubectl as the administrator for a minute at most.
+// try runs kubectl as the administrator.
 func try(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	return testbed.Kubectl(ctx, args...)
 }
@@ -124,7 +129,7 @@ func temporary(t *testing.T, kind, name, flag, namespace string, more ...string)
 // remove also works when the test is over.
 func remove(t *testing.T, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	if _, err := testbed.Kubectl(ctx, append([]string{"delete", "--ignore-not-found"}, args...)...); err != nil {
 		t.Error(err)

@@ -113,7 +113,7 @@ func watchTargets(t *testing.T) *watching {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return condition(), nil })
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(context.Context) (bool, error) { return condition(), nil })
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -206,7 +206,7 @@ spec:
 func TestAdministratorsGrantKindsWithALabel(t *testing.T) {
 	t.Cleanup(func() { remove(t, "crd", "queues.example.com") })
 	kubectl(t, "create", "-f", write(t, []byte(queueKind)))
-	kubectl(t, "wait", "--for=condition=Established", "--timeout=50s", "crd/queues.example.com")
+	kubectl(t, "wait", "--for=condition=Established", "--timeout="+patience.String(), "crd/queues.example.com")
 	w := watchTargets(t)
 	kind, resource := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Queue"}, schema.GroupResource{Group: "example.com", Resource: "queues"}
 	owner := types.NamespacedName{Namespace: "default", Name: "binding"}

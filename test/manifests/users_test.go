@@ -20,7 +20,7 @@ func member(t *testing.T, name, role string) user {
 	temporary(t, "rolebinding", name, "-n", "team-a", "--clusterrole="+role, "--user="+name)
 	u := user{name, []string{"system:authenticated"}}
 	// A controller adds our rules to the role, those of each API group when it finds them.
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 		for _, value := range [][2]string{{custom, "services/requests"}, {external, "queue-depth"}} {
 			if allowed, err := u.may(ctx, "get", value[0], value[1], "team-a", "web"); err != nil || !allowed {
 				return false, err
@@ -114,7 +114,7 @@ func TestPathsOfValues(t *testing.T) {
 // read asks for a path, again while the aggregation layer has yet to learn of the APIService.
 func read(t *testing.T, client kubernetes.Interface, path string) (err error) {
 	t.Helper()
-	_ = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 		err = client.Discovery().RESTClient().Get().AbsPath(path).Do(ctx).Error()
 		return !apierrors.IsNotFound(err), nil
 	})

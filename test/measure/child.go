@@ -14,7 +14,7 @@ import (
 )
 
 // stopGrace is how long a child may take to end.
-const stopGrace = 10 * time.Second
+const stopGrace = 2 * time.Minute
 
 // Child is this program again, with other arguments: a server in a process of its own, so that its usage is that of
 // serving alone. It answers each line of its input with a line of JSON, see [Answer].

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 )
 
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(leaks.Run(m.Run))
 }
 
 func echo(question string) (any, error) {

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,9 @@ import (
 )
 
 // checkOperator looks at the operator's pods, and at what the kernel says of their processes.
-func (w *world) checkOperator() error {
+func (w *world) checkOperator(ctx context.Context) error {
 	var pods corev1.PodList
-	err := w.client.List(w.t.Context(), &pods, client.InNamespace(stage.Namespace), client.MatchingLabels{"app.kubernetes.io/name": operatorName})
+	err := w.client.List(ctx, &pods, client.InNamespace(stage.Namespace), client.MatchingLabels{"app.kubernetes.io/name": operatorName})
 	if err != nil {
 		return err
 	}

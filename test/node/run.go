@@ -1,6 +1,9 @@
 package node
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 const (
 	// insideVariable names the folder of the namespaces that a process is in.
@@ -15,6 +18,9 @@ const (
 
 // Tests are those of a package, a [testing.M].
 type Tests interface{ Run() int }
+
+// Inside tells whether this process is in namespaces that [Run] has made. What is left there ends with them.
+func Inside() bool { return os.Getenv(insideVariable) != "" }
 
 // Require skips a test where no node can run, and says why.
 func Require(t testing.TB) {

@@ -18,9 +18,10 @@ const (
 	tellEvery = 10 * time.Second
 )
 
-// watch follows the replicas of flask.
+// watch follows the replicas of flask, and what it answers.
 type watch struct {
 	w      *world
+	counts counts
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -50,6 +51,9 @@ func (s *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+		if sent, err := s.w.sent(ctx); err == nil { // The next look tells.
+			s.counts.note(time.Now(), sent.Answered)
 		}
 		var d appsv1.Deployment
 		if err := s.w.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "flask"}, &d); err != nil {

@@ -31,8 +31,9 @@ const (
 	// standIn and load are the addresses of testdata's Services.
 	standIn = "10.96.100.1"
 	load    = "10.96.100.2"
-	// deadline is how long pods may take until they are ready.
-	deadline = 2 * time.Minute
+	// deadline is how long pods may take until they are ready, and patience how long everything else may. They tell of what never
+	// happens.
+	deadline, patience = 5 * time.Minute, 10 * time.Minute
 )
 
 // world is a node with everything on it.
@@ -284,7 +285,7 @@ func (w *world) available() error {
 
 // setRate sets how many requests per second are sent to flask. kube-proxy may take a second to know a new Service.
 func (w *world) setRate(rps int) error {
-	return w.eventually(10*time.Second, func(ctx context.Context) error {
+	return w.eventually(func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+load+"/rate?rps="+strconv.Itoa(rps), nil)
 		if err != nil {
 			return err
@@ -294,11 +295,11 @@ func (w *world) setRate(rps int) error {
 }
 
 // loaded sets the rate and waits for what follows.
-func (w *world) loaded(rps int, deadline time.Duration, follows func(context.Context) error) error {
+func (w *world) loaded(rps int, follows func(context.Context) error) error {
 	if err := w.setRate(rps); err != nil {
 		return fmt.Errorf("set the rate: %w", err)
 	}
-	return w.eventually(deadline, follows)
+	return w.eventually(follows)
 }
 
 // sent is what the load generator has sent.
@@ -316,7 +317,7 @@ func (w *world) sent(ctx context.Context) (s sent, err error) {
 }
 
 func call(request *http.Request, answer any) error {
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 	if err != nil {
 		return err
 	}

@@ -29,14 +29,19 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
 
-const operator = "sysdig-metrics-operator"
+const (
+	operator = "sysdig-metrics-operator"
+	// patience is the end of every wait, which tells of what never happens.
+	patience = 5 * time.Minute
+)
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(m.Run())
+	os.Exit(leaks.Run(m.Run))
 }
 
 // kinds stand for those of cert-manager, which is not there: the test does by hand what it and its cainjector do.
@@ -67,6 +72,7 @@ type issued struct {
 }
 
 func TestTheOperatorServesWithCertificatesOfCertManager(t *testing.T) {
+	t.Parallel()
 	i := start(t)
 	first := newAuthority(t)
 	i.deliver(first)
@@ -74,33 +80,32 @@ func TestTheOperatorServesWithCertificatesOfCertManager(t *testing.T) {
 	if err := i.stage.StartOperator(t.Context(), "--manage-certificates=false", "--cert-dir="+i.dir); err != nil {
 		t.Fatal(err)
 	}
-	failed := i.read()
+	reads := i.read()
 
 	i.run("a new certificate is served without a restart", func() { i.serves(first, i.deliver(first)) })
 	i.run("an authority that is renewed with its key fails no read", func() {
 		first.renew()
 		i.inject(first.bundle())
-		// For as long as the kubelet may take.
-		if err := stage.Sleep(t.Context(), 3*time.Second); err != nil {
-			i.t.Fatal(err)
-		}
+		reads.goOn(100) // while the kubelet has yet to bring it
 		i.serves(first, i.deliver(first))
+		reads.goOn(20)
 	})
-	if n := failed(); n > 0 {
+	if n := reads.end(); n > 0 {
 		t.Errorf("%d reads failed", n)
 	}
 	i.run("the operator has written nothing", func() { i.untouched(first) })
 	i.run("the operator may write nothing", i.mayNotWrite)
 	// Why rotationPolicy is Never: with another key the old certificate is worth nothing from the moment that the caBundle changes.
 	i.run("an authority with another key would fail reads", func() {
-		failed := i.read()
+		reads := i.read()
 		i.inject(newAuthority(i.t).bundle())
-		if err := stage.Sleep(t.Context(), 3*time.Second); err != nil {
-			i.t.Fatal(err)
-		}
-		if failed() == 0 {
-			i.t.Error("no read failed")
-		}
+		i.eventually("a read that fails", func(context.Context) error {
+			if reads.failed.Load() == 0 {
+				return fmt.Errorf("none of %d has failed", reads.sent.Load())
+			}
+			return nil
+		})
+		reads.end()
 	})
 	if err := i.stage.OperatorFailure(); err != nil {
 		t.Error(err)
@@ -136,7 +141,7 @@ func start(t *testing.T) *issued {
 			t.Fatal(err)
 		}
 		i.kubectl("apply", "-f", file)
-		i.kubectl("wait", "--for=condition=Established", "--timeout=50s", "crd/"+strings.ToLower(kind)+"s.cert-manager.io")
+		i.kubectl("wait", "--for=condition=Established", "--timeout="+patience.String(), "crd/"+strings.ToLower(kind)+"s.cert-manager.io")
 	}
 	if _, err := s.Apply(t.Context(), "overlays/cert-manager"); err != nil {
 		t.Fatal(err)
@@ -275,9 +280,7 @@ func (i *issued) serves(from *authority, want *x509.Certificate) {
 	roots := x509.NewCertPool()
 	roots.AddCert(from.root)
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: i.names[0], MinVersion: tls.VersionTLS13}}
-	err := stage.Wait(i.t.Context(), 90*time.Second, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
+	i.eventually("the certificate that is served", func(ctx context.Context) error {
 		connection, err := dialer.DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(i.stage.Port()))
 		if err != nil {
 			return err
@@ -289,44 +292,68 @@ func (i *issued) serves(from *authority, want *x509.Certificate) {
 		}
 		return nil
 	})
-	if err != nil {
-		i.t.Fatal(err)
+}
+
+// eventually waits for a condition.
+func (i *issued) eventually(what string, condition func(context.Context) error) {
+	i.t.Helper()
+	if err := stage.Wait(i.t.Context(), patience, condition); err != nil {
+		i.t.Fatalf("%s: %v", what, err)
 	}
 }
 
-// read asks all the time what the API has, through the API server. What it returns ends that and tells how often it failed.
-func (i *issued) read() (failed func() int64) {
+// reading asks all the time what the API has, through the API server.
+type reading struct {
+	issued       *issued
+	sent, failed atomic.Int64
+	stop         context.CancelFunc
+	ended        chan struct{}
+}
+
+// read begins to read.
+func (i *issued) read() *reading {
 	i.t.Helper()
 	t := i.t
 	clients, err := kubernetes.NewForConfig(i.stage.Cluster.AdminConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var failures, reads atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
+	r := &reading{issued: i, stop: stop, ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
+		defer close(r.ended)
 		for stage.Sleep(ctx, 20*time.Millisecond) == nil {
 			err := clients.Discovery().RESTClient().Get().AbsPath("/apis/custom.metrics.k8s.io/v1beta2").Do(ctx).Error()
 			if ctx.Err() != nil {
 				return
 			}
-			reads.Add(1)
+			r.sent.Add(1)
 			if err != nil {
-				failures.Add(1)
+				r.failed.Add(1)
 				t.Logf("a read failed: %v", err)
 			}
 		}
 	}()
-	return func() int64 {
-		stop()
-		<-ended
-		if reads.Load() < 20 {
-			t.Errorf("only %d reads", reads.Load())
+	return r
+}
+
+// goOn waits until so many more reads have ended.
+func (r *reading) goOn(reads int64) {
+	r.issued.t.Helper()
+	end := r.sent.Load() + reads
+	r.issued.eventually("reads", func(context.Context) error {
+		if sent := r.sent.Load(); sent < end {
+			return fmt.Errorf("%d of %d", sent, end)
 		}
-		return failures.Load()
-	}
+		return nil
+	})
+}
+
+// end stops the reads and tells how many have failed.
+func (r *reading) end() int64 {
+	r.stop()
+	<-r.ended
+	return r.failed.Load()
 }
 
 // untouched checks that the caBundle is what was injected, that nobody else has written it, and that there are no other Secrets.

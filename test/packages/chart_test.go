@@ -140,6 +140,7 @@ func older(t *testing.T) string {
 
 // TestALifeWithHelm plays what docs/install.md says of Helm, in its order.
 func TestALifeWithHelm(t *testing.T) {
+	t.Parallel()
 	h := startHelm(t)
 	h.kubectl("create", "namespace", "monitoring")
 	file := filepath.Join(t.TempDir(), "foreign.yaml")

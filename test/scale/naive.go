@@ -29,7 +29,7 @@ import (
 const naiveCommand = "naive"
 
 // readTimeout is how long such an adapter waits for Sysdig.
-const readTimeout = 10 * time.Second
+const readTimeout = time.Minute
 
 // reads are what an adapter has answered.
 type reads struct {

@@ -21,6 +21,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 )
 
 // TestMain lets the test binary be the servers that the program starts.
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(leaks.Run(m.Run))
 }
 
 // definitions compiles all bindings of a scene for the Prometheus API.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/measure"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
 )
@@ -121,8 +122,8 @@ func startStage(ctx context.Context, p plan, log io.Writer) (*stage.Stage, error
 		Log: log, NoOperator: true, Operator: p.operator(),
 		Cluster: cluster.Options{
 			HPASyncPeriod: syncPeriod, KubeAPIQPS: apiQPS,
-			ExtraArgs: map[cluster.Component][]string{
-				cluster.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=" + strconv.Itoa(hpaWorkers)},
+			ExtraArgs: map[binaries.Component][]string{
+				binaries.ControllerManager: {"--concurrent-horizontal-pod-autoscaler-syncs=" + strconv.Itoa(hpaWorkers)},
 			},
 		},
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,9 +31,6 @@ func (r review) broad() bool {
 	return r.ResourceAttributes == authorizationv1.ResourceAttributes{Verb: r.Verb, Group: r.Group, Version: "*", Resource: "*"}
 }
 
-// object is a review's object.
-func (r review) object() string { return fmt.Sprintf("%s/%s/%s", r.Namespace, r.Resource, r.Name) }
-
 // of are the reviews about a user that servers asked for, oldest first.
 func (a auditLog) of(t *testing.T, user string) []review {
 	t.Helper()
@@ -44,6 +42,9 @@ func (a auditLog) of(t *testing.T, user string) []review {
 	for line := range bytes.Lines(log) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break // being written
+		}
+		if !bytes.Contains(line, []byte(strconv.Quote(user))) { // the log is long, and is looked at often
+			continue
 		}
 		var event auditv1.Event
 		if err := json.Unmarshal(line, &event); err != nil {
@@ -64,17 +65,25 @@ func (a auditLog) of(t *testing.T, user string) []review {
 	return reviews
 }
 
-// wait returns the reviews about a user when there are as many as wanted: the log may be a moment behind the answers.
-func (a auditLog) wait(t *testing.T, user string, want int) []review {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		reviews := a.of(t, user)
-		if len(reviews) >= want || time.Now().After(deadline) {
-			return reviews
-		}
-		time.Sleep(50 * time.Millisecond)
+// different are what reviews are about, each once: what was forgotten is asked again.
+func different(reviews []review) map[review]bool {
+	about := map[review]bool{}
+	for _, r := range reviews {
+		r.at, r.LabelSelector, r.FieldSelector = time.Time{}, nil, nil
+		about[r] = true
 	}
+	return about
+}
+
+// wait returns the reviews about a user when they are about as many different things as wanted: the log may be a moment behind the
+// answers.
+func (a auditLog) wait(t *testing.T, user string, want int) (reviews []review) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("reviews of %d different things about %s", want, user), func() (bool, string) {
+		reviews = a.of(t, user)
+		return len(different(reviews)) >= want, fmt.Sprintf("%d reviews: %+v", len(reviews), reviews[max(0, len(reviews)-10):])
+	})
+	return reviews
 }
 
 // byGroup are the reviews of each API group.
@@ -84,4 +93,17 @@ func byGroup(reviews []review) map[string][]review {
 		groups[r.Group] = append(groups[r.Group], r)
 	}
 	return groups
+}
+
+// expectRemembered checks that all reviews are about everything of their group, and that no answer was forgotten too early.
+func expectRemembered(t *testing.T, group string, reviews []review) {
+	t.Helper()
+	for i, r := range reviews {
+		if !r.broad() {
+			t.Errorf("%s: a review of %+v", group, r.ResourceAttributes)
+		}
+		if i > 0 && r.at.Sub(reviews[i-1].at) < memory {
+			t.Errorf("%s: a review %s after another one", group, r.at.Sub(reviews[i-1].at))
+		}
+	}
 }

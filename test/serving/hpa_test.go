@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -98,14 +97,7 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 		if len(reviews) == 0 {
 			t.Errorf("%s: the HPA controller was not reviewed", group)
 		}
-		for i, r := range reviews {
-			if !r.broad() {
-				t.Errorf("%s: a review of %+v", group, r.ResourceAttributes)
-			}
-			if i > 0 && r.at.Sub(reviews[i-1].at) < memory {
-				t.Errorf("%s: a review %s after another one", group, r.at.Sub(reviews[i-1].at))
-			}
-		}
+		expectRemembered(t, group, reviews)
 	}
 }
 
@@ -113,15 +105,12 @@ func TestTheHPAControllerIsABroadReader(t *testing.T) {
 func (s *server) waitRead(t *testing.T) {
 	t.Helper()
 	const times = 5
-	deadline := time.Now().Add(2 * time.Minute)
 	for i := range autoscalers {
 		for _, read := range []string{fmt.Sprintf("web-%d requests", i), fmt.Sprintf("* requests-%d", i), fmt.Sprintf("queue-%d", i)} {
-			for s.reads.of(read) < times {
-				if time.Now().After(deadline) {
-					t.Fatalf("%q was read %d times", read, s.reads.of(read))
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
+			eventually(t, fmt.Sprintf("%d reads of %s", times, read), func() (bool, string) {
+				n := s.reads.of(read)
+				return n >= times, fmt.Sprint(n)
+			})
 		}
 	}
 }
@@ -129,7 +118,7 @@ func (s *server) waitRead(t *testing.T) {
 // kubectl runs a command that has to work.
 func kubectl(t *testing.T, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	if _, err := testbed.Kubectl(ctx, args...); err != nil {
 		t.Fatalf("kubectl %v: %v", args, err)

@@ -23,7 +23,12 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 )
+
+// patience is how long something is waited for that has to come.
+const patience = 5 * time.Minute
 
 // The control plane that all tests share, the servers' way to it, and the audit log of its API server. Each test has users
 // of its own.
@@ -47,12 +52,14 @@ rules:
 `
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leaks.Run(func() int {
+		code, err := run(m)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}))
 }
 
 func run(m *testing.M) (code int, err error) {
@@ -70,7 +77,7 @@ func run(m *testing.M) (code int, err error) {
 	audit = auditLog(filepath.Join(dir, "audit.log"))
 	testbed, err = cluster.Start(ctx, cluster.Options{
 		Log: os.Stderr, HPASyncPeriod: 500 * time.Millisecond,
-		ExtraArgs: map[cluster.Component][]string{cluster.APIServer: {"--audit-policy-file=" + rules, "--audit-log-path=" + string(audit)}},
+		ExtraArgs: map[binaries.Component][]string{binaries.APIServer: {"--audit-policy-file=" + rules, "--audit-log-path=" + string(audit)}},
 	})
 	if err != nil {
 		return 0, err
@@ -106,7 +113,7 @@ func start(t *testing.T, broadReaders ...string) *server {
 // startWith runs a server whose configuration is changed.
 func startWith(t *testing.T, change func(*serving.Config)) *server {
 	t.Helper()
-	ports, err := cluster.FreePorts(1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +121,10 @@ func startWith(t *testing.T, change func(*serving.Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{port: ports[0], reads: &counted{MetricsProvider: fake.NewProvider(), reads: map[string]int{}}}
+	s := &server{port: listener.Addr().(*net.TCPAddr).Port, reads: &counted{MetricsProvider: fake.NewProvider(), reads: map[string]int{}}}
 	dir := s.certify(t)
 	settings := serving.Config{
-		Name: "test", Version: "v0", BindAddress: net.IPv4(127, 0, 0, 1), Port: s.port, CertDir: dir,
+		Name: "test", Version: "v0", Listener: listener, CertDir: dir,
 		Kubeconfig: kubeconfig, REST: config,
 	}
 	change(&settings)
@@ -156,7 +163,7 @@ func (s *server) certify(t *testing.T) (dir string) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate)
 	s.bundle = certificate
-	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	s.client = &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{frontProxy}, MinVersion: tls.VersionTLS13},
 		MaxIdleConnsPerHost: 64,
 		ForceAttemptHTTP2:   true, // as the aggregation layer does
@@ -168,17 +175,24 @@ func (s *server) certify(t *testing.T) (dir string) {
 // connection that began before also later.
 func (s *server) waitReady(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
+	eventually(t, "a server that is ready", func() (bool, string) {
 		status, err := s.ask(t.Context(), "admin", object(0), "system:masters")
 		s.client.CloseIdleConnections()
-		if err == nil && status == http.StatusOK {
+		return err == nil && status == http.StatusOK, fmt.Sprintf("%d, %v", status, err)
+	})
+}
+
+// eventually waits until something is so, which also says what it sees. It says nothing about how long that takes.
+func eventually(t *testing.T, what string, so func() (is bool, seen string)) {
+	t.Helper()
+	for started := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		is, seen := so()
+		if is {
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server is not ready: %d, %v", status, err)
+		if time.Since(started) > patience {
+			t.Fatalf("after %s: not yet %s: %s", patience, what, seen)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 )
@@ -44,7 +43,7 @@ func (r *Replica) Ready(ctx context.Context) error {
 
 // WaitReady waits until the replica is ready.
 func (r *Replica) WaitReady(ctx context.Context) error {
-	return Wait(ctx, time.Minute, func(ctx context.Context) error {
+	return Wait(ctx, readyLimit, func(ctx context.Context) error {
 		if err := r.Failure(); err != nil {
 			return err
 		}

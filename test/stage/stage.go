@@ -26,6 +26,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/app"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster/binaries"
 )
 
 // Namespace is the operator's.
@@ -109,18 +110,27 @@ func (s *Stage) build(ctx context.Context) error {
 // second time on.
 func (s *Stage) Build(ctx context.Context, pkg string) (path string, err error) {
 	command := filepath.Base(pkg)
-	flavour, args := "plain", []string{"build", "-trimpath"}
+	flavour, cgo, args := "plain", "0", []string{"build", "-buildvcs=false", "-trimpath"}
 	if s.options.Race {
-		flavour, args = "race", append(args, "-race")
+		flavour, cgo, args = "race", "1", append(args, "-race")
 	}
 	path = filepath.Join(s.Root, "bin", "stage", flavour, command)
 	fmt.Fprintf(s.options.Log, "building %s (%s; a few minutes the first time)\n", command, flavour)
-	return path, s.goBuild(ctx, append(args, "-o", path, pkg))
+	// Packages that are tested at the same time build the same programs: nobody starts what another one has half written.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("make the folder of %s: %w", command, err)
+	}
+	unlock, err := binaries.Lock(ctx, path+".lock", s.options.Log)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return path, s.goBuild(ctx, cgo, append(args, "-o", path, pkg))
 }
 
-func (s *Stage) goBuild(ctx context.Context, args []string) error {
+func (s *Stage) goBuild(ctx context.Context, cgo string, args []string) error {
 	build := exec.CommandContext(ctx, "go", args...)
-	build.Dir = s.Root
+	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED="+cgo)
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, output)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
 )
 
-// standbyDeadline is when a second replica has to be ready.
-const standbyDeadline = time.Minute
+// readyLimit is when another replica has to be ready.
+const readyLimit = 5 * time.Minute
 
 // KillOperator ends the operator as a crash does.
 func (s *Stage) KillOperator() error { return s.operator.Kill() }
@@ -28,7 +28,7 @@ func (s *Stage) StartStandby(ctx context.Context, flags ...string) (err error) {
 	if s.standby, err = s.launch(ctx, name+"-standby", filepath.Join(s.Cluster.Dir(), "serving-standby"), s.standbyPorts, flags); err != nil {
 		return err
 	}
-	return Wait(ctx, standbyDeadline, func(ctx context.Context) error {
+	return Wait(ctx, readyLimit, func(ctx context.Context) error {
 		if err := s.standby.Failure(); err != nil {
 			return err
 		}

@@ -16,10 +16,14 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/app"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/cluster"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/test/leaks"
 )
 
 // many is how many bindings there are in the test of many. 10,000 take some minutes to make.
 var many = flag.Int("bindings", 1000, "how many bindings flip at once")
+
+// patience is how long something is waited for that has to come. It says nothing about how long it takes.
+const patience = 5 * time.Minute
 
 // The control plane that all tests share, with the kinds of config/crd.
 var (
@@ -31,12 +35,14 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leaks.Run(func() int {
+		code, err := run(m)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}))
 }
 
 func run(m *testing.M) (code int, err error) {
@@ -60,11 +66,9 @@ func run(m *testing.M) (code int, err error) {
 	if admin, err = client.New(testbed.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
 		return 0, fmt.Errorf("create a client: %w", err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	for _, args := range [][]string{
 		{"apply", "--server-side", "-k", "../../config/crd"},
-		{"wait", "--for=condition=Established", "--timeout=50s", "crd", "--all"},
+		{"wait", "--for=condition=Established", "--timeout=5m", "crd", "--all"},
 	} {
 		if _, err := testbed.Kubectl(ctx, args...); err != nil {
 			return 0, err

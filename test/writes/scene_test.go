@@ -1,47 +1,47 @@
 package writes_test
 
 import (
-	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/clock"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/controllers"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 )
 
-// scene is bindings of a namespace, and a registry that holds them as their own controller would put them.
+// scene is bindings of a namespace, and a registry that holds them as their own controller would put them. Its time stands still but
+// for step.
 type scene struct {
-	t           *testing.T
-	namespace   string
+	t         *testing.T
+	namespace string
+	clock     *clocktesting.FakeClock
+	// turns has the same time, and is that of the budgets alone: who waits for it waits for a turn to write.
+	turns       *clocktesting.FakeClock
 	registry    *registry.Registry
 	definitions []query.Definition
 	rounds      int64
+	sent        []*atomic.Int64 // by each operator
 }
 
 // newScene makes bindings that no round was about yet.
 func newScene(t *testing.T, namespace string, bindings int) *scene {
 	t.Helper()
-	s := &scene{t: t, namespace: namespace, registry: registry.New(clock.RealClock{}, nil), definitions: make([]query.Definition, bindings)}
+	now := time.Date(2033, 3, 4, 5, 6, 7, 0, time.UTC)
+	s := &scene{t: t, namespace: namespace, clock: clocktesting.NewFakeClock(now), turns: clocktesting.NewFakeClock(now), definitions: make([]query.Definition, bindings)}
+	s.registry = registry.New(s.clock, nil)
 	if err := admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +77,16 @@ func (s *scene) bind(name string) (query.Definition, error) {
 	}, nil
 }
 
+// step lets time pass.
+func (s *scene) step(d time.Duration) {
+	s.turns.Step(d)
+	s.clock.Step(d)
+}
+
 // round files a newer value of every binding.
 func (s *scene) round() {
 	s.rounds++
-	now := time.Now()
+	now := s.clock.Now()
 	outcomes := make([]query.Outcome, len(s.definitions))
 	for i, d := range s.definitions {
 		sample := &metric.Sample{Value: float64(s.rounds), Milli: 1000 * s.rounds, Time: now, Received: now}
@@ -128,23 +134,32 @@ func (s *scene) reasons() map[string]int {
 	return counts
 }
 
-// settles waits until all bindings have a reason.
-func (s *scene) settles(limit time.Duration, reason string) {
+// all tells whether all bindings have a reason.
+func (s *scene) all(reason string) bool {
 	s.t.Helper()
-	s.eventually(limit, "all "+reason, func() bool { return s.reasons()[reason] == len(s.definitions) })
+	return s.reasons()[reason] == len(s.definitions)
 }
 
-// eventually waits until something is so, and returns how long that took.
-func (s *scene) eventually(limit time.Duration, what string, so func() bool) time.Duration {
+// eventually waits until something is so while the scene's time stands still.
+func (s *scene) eventually(what string, so func() bool) {
 	s.t.Helper()
-	started := time.Now()
-	for !so() {
-		if time.Since(started) > limit {
-			s.t.Fatalf("after %s: not yet %s; the bindings are %v", limit, what, s.reasons())
+	for started := time.Now(); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(started) > patience {
+			s.t.Fatalf("after %s: not yet %s; the bindings are %v", patience, what, s.reasons())
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
-	return time.Since(started)
+}
+
+// confirmed waits until the API server counts what the operators have sent since it counted before.
+func (s *scene) confirmed(before float64) {
+	s.t.Helper()
+	sent := 0.0
+	for _, n := range s.sent {
+		sent += float64(n.Load())
+	}
+	s.eventually(fmt.Sprintf("the API server has answered %.0f writes", sent), func() bool {
+		return math.Abs(answered(s.t)-before-sent) <= underWay
+	})
 }
 
 // events counts the Events of an object by reason.
@@ -188,63 +203,6 @@ func reasonOf(conditions []metav1.Condition) string {
 		return ready.Reason
 	}
 	return ""
-}
-
-// options say how the operator of a scene differs from that of the product.
-type options struct {
-	unlimited bool // writes as it likes
-	sweepless bool
-}
-
-// start starts the status loops as the operator puts them together, until stop is called or the test ends.
-func (s *scene) start(o options) (stop func()) {
-	s.t.Helper()
-	mgr, err := ctrl.NewManager(testbed.AdminConfig(), ctrl.Options{
-		Scheme: admin.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}, DefaultTransform: (&controllers.Stripper{}).Strip},
-		Controller: config.Controller{SkipNameValidation: new(true)},
-	})
-	s.must(err)
-	clk := clock.RealClock{}
-	writes := controllers.NewBudget(clk, controllers.WritesPerSecond, 2*controllers.WritesPerSecond)
-	if o.unlimited {
-		writes = controllers.NewBudget(clk, 1e6, 1e6)
-	}
-	events, err := controllers.NewEvents(kubernetes.NewForConfigOrDie(testbed.AdminConfig()).EventsV1(), writes, clk, prometheus.NewRegistry())
-	s.must(err)
-	recorder := events.Recorder(mgr.GetScheme(), "sysdig-metrics-operator")
-	bindings, connections := &controllers.Notifier{}, &controllers.Notifier{}
-	s.registry.Listen(bindings.Notify)
-	s.registry.ListenConnections(func(name string) { connections.Notify(types.NamespacedName{Name: name}) })
-	elector := &controllers.Elector{Elected: s.registry.TellAll}
-	statuses := &controllers.StatusReconciler{
-		Client: mgr.GetClient(), Clock: clk, Standings: s.registry, Leader: elector, Events: recorder, Notifier: bindings, Writes: writes,
-	}
-	s.must(mgr.Add(elector))
-	s.must(mgr.Add(events))
-	s.must(statuses.SetupWithManager(mgr))
-	s.must((&controllers.ConnectionStatusReconciler{
-		Client: mgr.GetClient(), Clock: clk, Health: s.registry, Leader: elector, Events: recorder, Notifier: connections, Writes: writes,
-	}).SetupWithManager(mgr))
-	if !o.sweepless {
-		s.must(mgr.Add(&controllers.Sweep{Clock: clk, Leader: elector, Board: s.registry, Statuses: statuses}))
-	}
-	ctx, cancel := context.WithCancel(s.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	var stopped atomic.Bool
-	stop = func() {
-		if cancel(); stopped.CompareAndSwap(false, true) {
-			if err := <-done; err != nil {
-				s.t.Error(err)
-			}
-		}
-	}
-	s.t.Cleanup(stop)
-	if !mgr.GetCache().WaitForCacheSync(ctx) {
-		s.t.Fatal("the cache has not synced")
-	}
-	return stop
 }
 
 func (s *scene) must(err error) {

@@ -160,7 +160,7 @@ func (s *Server) deliver(w http.ResponseWriter, c *call, a answer) {
 		h.Set("Content-Encoding", "text/plain; gzip; charset=utf8")
 	case len(body) > 0 && strings.Contains(c.Header.Get("Accept-Encoding"), "gzip"):
 		h.Set("Content-Encoding", "gzip")
-		body = compress(body)
+		body = s.compress(body)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
@@ -191,9 +191,14 @@ func (s *Server) drip(w http.ResponseWriter, c *call, body []byte) {
 	}
 }
 
-func compress(body []byte) []byte {
+func (s *Server) compress(body []byte) []byte {
+	z, ok := s.zippers.Get().(*gzip.Writer)
+	if !ok {
+		z = gzip.NewWriter(nil)
+	}
+	defer s.zippers.Put(z)
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z.Reset(&b)
 	// Writing to memory does not fail.
 	_, _ = z.Write(body)
 	_ = z.Close()

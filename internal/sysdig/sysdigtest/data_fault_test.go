@@ -49,7 +49,7 @@ func TestFaultsOfTheNetworkMeetTheDataAPI(t *testing.T) {
 	if res, err := h.try(h.dataRequest(question)); err == nil {
 		t.Errorf("status %d, want a timeout", res.status)
 	}
-	h.http.Timeout = 10 * time.Second
+	h.http.Timeout = ample
 	h.ClearFault()
 	wantRows(t, h.data(question), "60")
 }

@@ -40,6 +40,8 @@ type Server struct {
 	mux    *http.ServeMux
 	log    requestLog
 	faults faults
+	// zippers are those that are not in use: to make one takes longer than to use it.
+	zippers sync.Pool
 
 	mu        sync.Mutex
 	switches  Switches
@@ -96,7 +98,7 @@ func New(o Options) *Server {
 		}
 	}
 	s.mux.HandleFunc("/", s.serveAPI)
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Minute} // a client may open a connection and not need it for long
 	return s
 }
 

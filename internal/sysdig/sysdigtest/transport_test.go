@@ -28,10 +28,10 @@ func TestTLSIsTrustedThroughTheBundleOnly(t *testing.T) {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	defer transport.CloseIdleConnections()
-	h.http = &http.Client{Timeout: 10 * time.Second, Transport: transport}
+	h.http = &http.Client{Timeout: ample, Transport: transport}
 	wantStatus(t, h.get("query", heartbeat), http.StatusOK)
 
-	h.http = &http.Client{Timeout: 10 * time.Second}
+	h.http = &http.Client{Timeout: ample}
 	if res, err := h.try(h.request(http.MethodGet, "query", heartbeat)); err == nil {
 		t.Errorf("a client without the bundle got status %d, want an error", res.status)
 	}

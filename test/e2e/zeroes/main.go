@@ -129,7 +129,7 @@ func (p program) board(ctx context.Context, c client.Client) (*registry.Registry
 	if err != nil {
 		return nil, err
 	}
-	source, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: p.token, CABundle: []byte(endpoint.CABundle), UserAgent: "zeroes", Timeout: 5 * time.Second})
+	source, err := sysdig.NewClient(sysdig.Config{QueryURL: address, Token: p.token, CABundle: []byte(endpoint.CABundle), UserAgent: "zeroes", Timeout: 8 * time.Second})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (p pods) Selected(namespace, selector string, _ time.Duration) []string {
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var list corev1.PodList
 	if err := p.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {

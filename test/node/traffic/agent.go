@@ -27,7 +27,7 @@ const (
 	// interval is how often Sysdig's agent reports.
 	interval = 10 * time.Second
 	// podTimeout is how long a pod may take to tell its count.
-	podTimeout = 2 * time.Second
+	podTimeout = 5 * time.Second
 )
 
 // collector collects the counts of a workload's pods and reports how much they have grown.

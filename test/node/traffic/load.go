@@ -18,12 +18,17 @@ import (
 
 const (
 	// workers is how many requests are under way at a time, at most.
-	workers = 16
+	workers = 64
+	// arrears is for how long requests that could not be sent are sent later: on a machine that is busy for seconds the rate still holds
+	// over a minute.
+	arrears = 10 * time.Second
+	// lookEvery is how often a worker without a request looks for one.
+	lookEvery = 20 * time.Millisecond
 	// perConnection is how many requests share a connection. A Service chooses a pod for each connection, so that new pods get
 	// their share as soon as connections end.
 	perConnection = 10
-	// requestTimeout is when a request has failed.
-	requestTimeout = 5 * time.Second
+	// requestTimeout is when a request has failed. One that is only slow has not.
+	requestTimeout = time.Minute
 	// maxRate bounds the requests per second.
 	maxRate = 5000
 )
@@ -39,7 +44,6 @@ type sent struct {
 
 // generator sends requests at a rate that PUT /rate?rps= sets.
 type generator struct {
-	url     string
 	limiter atomic.Pointer[rate.Limiter] // nil while nothing is sent
 
 	answered, failed atomic.Int64
@@ -57,11 +61,11 @@ func load(ctx context.Context, args []string) error {
 	if *url == "" {
 		return errors.New("--url is required")
 	}
-	g := &generator{url: *url}
+	g := &generator{}
 	var group sync.WaitGroup
 	defer group.Wait()
 	for range workers {
-		group.Go(func() { g.work(ctx) })
+		group.Go(func() { g.work(ctx, sender(*url)) })
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /rate", g.setRate)
@@ -77,7 +81,9 @@ func (g *generator) setRate(w http.ResponseWriter, r *http.Request) {
 	}
 	g.limiter.Store(nil)
 	if rps > 0 {
-		g.limiter.Store(rate.NewLimiter(rate.Limit(rps), workers))
+		limiter := rate.NewLimiter(rate.Limit(rps), max(1, int(rps*arrears.Seconds())))
+		limiter.AllowN(time.Now(), limiter.Burst()) // nothing is in arrears yet
+		g.limiter.Store(limiter)
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -89,22 +95,28 @@ func (g *generator) show(w http.ResponseWriter, _ *http.Request) {
 }
 
 // work sends one request after the other.
-func (g *generator) work(ctx context.Context) {
-	transport := &http.Transport{MaxConnsPerHost: 1}
-	client := &http.Client{Transport: transport, Timeout: requestTimeout}
-	for n := 1; ; n++ {
-		if !g.admit(ctx) {
-			return
-		}
-		if err := ask(ctx, client, g.url); err != nil {
+func (g *generator) work(ctx context.Context, send func(context.Context) error) {
+	for g.admit(ctx) {
+		if err := send(ctx); err != nil {
 			g.failed.Add(1)
 			g.last.Store(err.Error())
 		} else {
 			g.answered.Add(1)
 		}
-		if n%perConnection == 0 {
+	}
+}
+
+// sender returns what sends a request to a URL, over connections of its own.
+func sender(url string) func(context.Context) error {
+	transport := &http.Transport{MaxConnsPerHost: 1}
+	client := &http.Client{Transport: transport, Timeout: requestTimeout}
+	n := 0
+	return func(ctx context.Context) error {
+		err := ask(ctx, client, url)
+		if n++; n%perConnection == 0 {
 			transport.CloseIdleConnections()
 		}
+		return err
 	}
 }
 
@@ -117,7 +129,7 @@ func (g *generator) admit(ctx context.Context) bool {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(lookEvery):
 		}
 	}
 	return false

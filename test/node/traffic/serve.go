@@ -14,7 +14,7 @@ import (
 
 const (
 	// drain is how long a server goes on after SIGTERM: until no node sends it new connections.
-	drain = 3 * time.Second
+	drain = 10 * time.Second
 	// stopTimeout is how long requests may take to finish after that.
 	stopTimeout = 5 * time.Second
 )

@@ -18,6 +18,8 @@ import (
 type podSet struct {
 	mu   sync.Mutex
 	pods map[string]types.UID
+	// listed is done when those are known that there were at the beginning.
+	listed cache.DoneChecker
 }
 
 // names returns the names of the pods, sorted.
@@ -62,7 +64,7 @@ func watchPods(client kubernetes.Interface, w workload) (*podSet, informers.Shar
 		informers.WithNamespace(w.namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = w.selector.String() }),
 	)
-	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+	seen, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { each(obj, set.observe) },
 		UpdateFunc: func(_, obj any) { each(obj, set.observe) },
 		DeleteFunc: func(obj any) { each(obj, set.remove) },
@@ -70,6 +72,7 @@ func watchPods(client kubernetes.Interface, w workload) (*podSet, informers.Shar
 	if err != nil {
 		return nil, nil, fmt.Errorf("watch the pods of %s: %w", w, err)
 	}
+	set.listed = seen.HasSyncedChecker()
 	return set, factory, nil
 }
 

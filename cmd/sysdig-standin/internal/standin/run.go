@@ -23,9 +23,10 @@ import (
 
 const (
 	// syncTimeout bounds the first list of the pods.
-	syncTimeout = 30 * time.Second
-	// stopTimeout bounds how long requests may take to finish at the end.
-	stopTimeout = 5 * time.Second
+	syncTimeout = 2 * time.Minute
+	// stopTimeout bounds how long requests may take to finish at the end. The server waits five seconds for what is sent over a new
+	// connection.
+	stopTimeout = 30 * time.Second
 )
 
 // Main runs the program until the context ends and returns its exit code: 0, 1 for a failure, 2 for wrong usage.
@@ -116,7 +117,7 @@ func run(ctx context.Context, o options, client kubernetes.Interface, clk clock.
 		api.sources = append(api.sources, s)
 		load.Add(s.load(o.cluster, w))
 	}
-	if err := waitForPods(ctx, factories); err != nil {
+	if err := waitForPods(ctx, api.sources); err != nil {
 		return err
 	}
 	api.register()
@@ -164,14 +165,14 @@ func serve(ctx context.Context, server *sysdigtest.Server, load *sysdigtest.Load
 	return group.Wait()
 }
 
-func waitForPods(ctx context.Context, factories []informers.SharedInformerFactory) error {
+func waitForPods(ctx context.Context, sources []*source) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	for _, f := range factories {
-		for _, synced := range f.WaitForCacheSync(ctx.Done()) {
-			if !synced {
-				return fmt.Errorf("list the pods: %w", context.Cause(ctx))
-			}
+	for _, s := range sources {
+		select {
+		case <-s.pods.listed.Done():
+		case <-ctx.Done():
+			return fmt.Errorf("list the pods of %s: %w", s.name, context.Cause(ctx))
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -46,6 +48,9 @@ func flags(t *testing.T, more ...string) []string {
 	return append([]string{"--token-file", file, "--lag", "0"}, more...)
 }
 
+// ample is how long what is well may take, on a machine with much else to do.
+const ample = 2 * time.Minute
+
 // program is a run that a test talks to.
 type program struct {
 	t      *testing.T
@@ -62,7 +67,7 @@ func start(t *testing.T, args []string, pods ...*corev1.Pod) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, clk: clocktesting.NewFakeClock(noon), client: fake.NewClientset(), http: &http.Client{Timeout: 10 * time.Second}}
+	p := &program{t: t, clk: clocktesting.NewFakeClock(noon), client: fake.NewClientset(), http: &http.Client{Timeout: ample, Transport: &http.Transport{}}}
 	for _, pod := range pods {
 		if _, err := p.client.CoreV1().Pods(pod.Namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -76,7 +81,9 @@ func start(t *testing.T, args []string, pods ...*corev1.Pod) *program {
 		_ = write.CloseWithError(err)
 		done <- err
 	}()
+	t.Cleanup(p.http.CloseIdleConnections)
 	p.stop = func() error {
+		p.http.CloseIdleConnections()
 		cancel()
 		return <-done
 	}
@@ -128,7 +135,7 @@ func (p *program) want(method, path string, status int, fragments ...string) {
 
 func (p *program) eventually(what string, done func() bool) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), ample)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -176,6 +183,9 @@ func TestTheLoadFollowsTheReadyPodsOfTheCluster(t *testing.T) {
 	p.minute()
 	p.want(http.MethodGet, query(perPod), http.StatusOK, `"kube_pod_name":"a"`, `"800"]`)
 
+	p.eventually("the pods are watched", func() bool { // what changes before is missed: the tracker of the fake client replays nothing
+		return slices.ContainsFunc(p.client.Actions(), func(a clienttesting.Action) bool { return a.GetVerb() == "watch" })
+	})
 	pods := p.client.CoreV1().Pods("default")
 	if _, err := pods.Update(t.Context(), pod("b", "flask", corev1.ConditionTrue), metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
