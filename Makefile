@@ -13,6 +13,22 @@ HELM           = $(GO) tool -modfile=tools/helm/go.mod helm
 KUSTOMIZE      = $(GO) tool -modfile=tools/helm/go.mod kustomize
 LDFLAGS        = -s -w -X main.version=$(VERSION)
 
+# Everything is compiled with the same flags: tests, tools, the control plane of the tests, and the operator in its image. So what they have
+# in common is compiled once. Only the race detector needs cgo, and all it is linked with a second time. EXEC is for hack/times.
+export CGO_ENABLED = 0
+export GOFLAGS     = -trimpath -buildvcs=false $(EXEC)
+RACE               = CGO_ENABLED=1 $(GO) test -race
+
+# The packages whose tests start a control plane; those that wait most come first. test/leaks compares the list with the imports.
+PLANE       = ./test/e2e ./test/drill ./test/packages ./test/upgrade ./test/manifests ./test/bench ./test/cluster
+PLANE_RACED = ./test/serving ./test/writes
+# Where goroutines meet, the race detector looks. The other packages are pure, or talk to processes.
+RACED       = ./cmd/sysdig-standin/internal/standin ./controllers ./internal/hpas ./internal/objects ./internal/pods ./internal/poller \
+              ./internal/provider ./internal/registry ./internal/replicas ./internal/serving ./internal/sysdig ./internal/sysdig/sysdigtest
+# One package by hand: make unit PKG=./internal/query, with ARGS for the go command, such as ARGS='-run TestX -count=50'.
+PKG         =
+ARGS        =
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -31,32 +47,47 @@ demo-stop: ## End what make demo KEEP=1 left running.
 
 ##@ Test
 
+.PHONY: check
+check: verify unit ## Run every check, and the tests that need no control plane.
+
 .PHONY: test
-test: verify unit ## Run every check and every test.
-	$(MAKE) --no-print-directory e2e
-	$(MAKE) --no-print-directory e2e-node
-	$(MAKE) --no-print-directory fuzz
+test: binaries ## Run every check and every test. What waits runs beside what computes.
+	@$(MAKE) --no-print-directory -j4 check-and-fuzz plane plane-raced e2e-node
+
+.PHONY: check-and-fuzz
+check-and-fuzz: check
+	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
-unit: binaries ## Run all tests but the end-to-end stories, with the race detector.
-	@echo 'running the tests (the first build with the race detector takes some minutes)'
-	$(GO) test -race -timeout=25m $(shell $(GO) list ./... | grep -v -e /test/e2e -e '/test/drill$$' -e '/test/node$$')
+unit: ## Run the tests that need no control plane; with PKG=./internal/query those of one package, whichever.
+ifdef PKG
+	$(if $(filter $(RACED) $(PLANE_RACED),$(PKG)),$(RACE),$(GO) test) -timeout=30m $(ARGS) $(PKG)
+else
+	$(GO) test -timeout=30m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',./test/node $(PLANE) $(PLANE_RACED) $(RACED)))
+	$(RACE) -timeout=30m $(RACED)
+endif
 
-.PHONY: e2e
-e2e: binaries ## Play the end-to-end stories, and three outages of the drill, on real control planes.
-	$(GO) test -race -count=1 -timeout=30m ./test/e2e
-	$(GO) test -race -count=1 -timeout=15m ./test/drill
+.PHONY: plane plane-raced
+plane: binaries ## Run the tests and the end-to-end stories that need a control plane, several packages at a time.
+	$(GO) test -p=3 -timeout=30m $(PLANE)
+plane-raced: binaries
+	$(RACE) -timeout=30m $(PLANE_RACED)
 
 .PHONY: e2e-oldest
 e2e-oldest: ## Apply the manifests to the oldest Kubernetes that is supported, and play some of the stories there.
 	@$(GO) run ./test/cluster/build --oldest
-	$(GO) test -race -count=1 -timeout=15m ./test/manifests -oldest
-	$(GO) test -race -count=1 -timeout=15m ./test/e2e -oldest -run 'TestStory|TestDiscovery|TestDelete|TestExternal|TestPods'
+	$(GO) test -count=1 -timeout=15m ./test/manifests -oldest
+	$(GO) test -count=1 -timeout=15m ./test/e2e -oldest -run 'TestStory|TestDiscovery|TestDelete|TestExternal|TestPods'
 
 .PHONY: e2e-node
 e2e-node: ## Play the story with everything in pods on a real node, from the image. Needs root on Linux. KEEP=1 leaves it running.
 	@./hack/node-packages.sh
 	KEEP=$(KEEP) $(GO) test -count=1 -v -timeout=$(if $(KEEP),0,45m) ./test/node
+
+PARTS ?= binaries verify-generated verify-chart verify-licences verify-tidy verify-lint verify-docs unit plane plane-raced e2e-node fuzz
+.PHONY: times
+times: ## Measure the gate part by part; with PARTS=test as a whole. COLD=1 begins with empty caches.
+	$(GO) run ./hack/times $(if $(COLD),--cold) $(PARTS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target with FUZZINPUTS inputs.
@@ -94,7 +125,7 @@ binaries: ## Build the control plane of the tests, once per version, into the us
 
 .PHONY: build
 build: ## Build the operator into bin/.
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/sysdig-metrics-operator ./cmd/sysdig-metrics-operator
+	$(GO) build -ldflags "$(LDFLAGS)" -o bin/sysdig-metrics-operator ./cmd/sysdig-metrics-operator
 
 .PHONY: image
 image: ## Build the container image.
@@ -159,7 +190,7 @@ update-lint: ## Format, and mend what the linters can mend.
 verify-docs: ## Check the links of the docs and the vocabulary in them.
 	$(GO) test ./docs/...
 update-docs: ## Write the golden files of what users see.
-	$(GO) test -race -count=1 -timeout=30m ./test/e2e -run TestWords -update
+	$(GO) test -count=1 -timeout=30m ./test/e2e -run TestWords -update
 	$(GO) test -count=1 -timeout=30m ./test/manifests -run TestThePageAboutRBAC -update
 
 ##@ Release

@@ -112,3 +112,24 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeFetchesThePinnedPrograms: ready-made programs of another version are refused.
+func TestReadmeFetchesThePinnedPrograms(t *testing.T) {
+	text, err := os.ReadFile("../test/cluster/binaries/kubernetes/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := documents(t)["README.md"]
+	for module, url := range map[string]string{
+		"k8s.io/kubernetes":         "dl.k8s.io/$V/kubernetes-server-linux-amd64.tar.gz",
+		"go.etcd.io/etcd/server/v3": "releases/download/$V/etcd-$V-linux-amd64.tar.gz",
+	} {
+		pinned := regexp.MustCompile(`\n\t` + regexp.QuoteMeta(module) + ` (v\S+)`).FindSubmatch(text)
+		if pinned == nil {
+			t.Fatalf("%s is not pinned", module)
+		}
+		if want := strings.ReplaceAll(url, "$V", string(pinned[1])); !strings.Contains(readme, want) {
+			t.Errorf("README.md fetches no %s", want)
+		}
+	}
+}

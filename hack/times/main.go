@@ -1,0 +1,137 @@
+// Command times measures the parts of the gate: how long each takes, how much of that is computing and how much is waiting, how much
+// memory it needs at most, and the same of each package's tests in it.
+//
+//	go run ./hack/times [--cold] TARGET ...
+//
+// Targets are those of the Makefile. With --cold all caches are empty: of modules, builds, programs of the control plane, and linters;
+// downloads are a row of their own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// modules are the folders whose modules the gate needs.
+func modules() []string {
+	return []string{".", "tools", "tools/lint", "tools/helm", "test/cluster/binaries/kubernetes", "test/cluster/binaries/containerd"}
+}
+
+func main() {
+	if file := os.Getenv(recordVariable); file != "" {
+		os.Exit(record(file, os.Args[1:]))
+	}
+	cold := flag.Bool("cold", false, "begin with empty caches")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := measure(ctx, os.Stdout, flag.Args(), *cold)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "times:", err)
+		os.Exit(1)
+	}
+}
+
+// measure runs the targets one after the other and prints a table.
+func measure(ctx context.Context, out io.Writer, targets []string, cold bool) (err error) {
+	dir, err := os.MkdirTemp("", "times-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeAll(ctx, dir)) }()
+	env, err := environment(dir, cold)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	if cold {
+		downloads := row{name: "downloads"}
+		for _, module := range modules() {
+			one, err := run(ctx, module, env, "go", "mod", "download")
+			if err != nil {
+				return err
+			}
+			downloads.add(one)
+		}
+		rows = append(rows, downloads)
+	}
+	for _, target := range targets {
+		file := filepath.Join(dir, target+".jsonl")
+		whole, err := run(ctx, ".", append(env, recordVariable+"="+file), "make", "--no-print-directory", target)
+		if err != nil {
+			return errors.Join(err, print(out, rows))
+		}
+		whole.name = "make " + target
+		tests, err := recorded(file)
+		if err != nil {
+			return err
+		}
+		rows = append(append(rows, whole), tests...)
+	}
+	return print(out, rows)
+}
+
+// environment makes the Go tool run test binaries by way of this program, and with cold caches all caches empty.
+func environment(dir string, cold bool) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	recorder := filepath.Join(dir, "recorder") // What go run has built is gone when go run ends, and has a path that may hold spaces.
+	if err := os.Link(self, recorder); err != nil {
+		if err := copyFile(self, recorder); err != nil {
+			return nil, err
+		}
+	}
+	env := append(os.Environ(), "EXEC=-exec="+recorder)
+	if cold {
+		for name, folder := range map[string]string{"GOCACHE": "build", "GOMODCACHE": "modules", "XDG_CACHE_HOME": "cache"} {
+			env = append(env, name+"="+filepath.Join(dir, folder))
+		}
+	}
+	return env, nil
+}
+
+// run runs a command, whose output goes to standard error, and measures it.
+func run(ctx context.Context, dir string, env []string, name string, args ...string) (row, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, os.Stderr, os.Stderr
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return row{}, err
+	}
+	peak := watchMemory(cmd.Process.Pid)
+	err := cmd.Wait()
+	r := row{wall: time.Since(started), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: peak()}
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return r, err
+}
+
+// removeAll removes a folder, the module cache's files without write permission included.
+func removeAll(ctx context.Context, dir string) error {
+	clean := exec.CommandContext(context.WithoutCancel(ctx), "chmod", "-R", "u+w", dir)
+	return errors.Join(clean.Run(), os.RemoveAll(dir))
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// recordVariable names the file to which this program, in place of a test binary, appends what that took.
+const recordVariable = "TIMES_RECORD"
+
+// entry is what one process of tests took, with those that it started and waited for.
+type entry struct {
+	Name      string
+	Wall, CPU time.Duration
+	Memory    int64 // bytes
+}
+
+// record runs a program, notes what it took, and returns its exit code.
+func record(file string, command []string) int {
+	signal.Ignore(os.Interrupt) // It is the program's.
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, recordVariable+"=") })
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "times:", err)
+		return 1
+	}
+	peak := watchMemory(cmd.Process.Pid)
+	err := cmd.Wait()
+	dir, _ := os.Getwd()
+	line, _ := json.Marshal(entry{nameOf(dir, command), time.Since(started), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak()})
+	if err := appendLine(file, line); err != nil {
+		fmt.Fprintln(os.Stderr, "times:", err)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return 128 + int(status.Signal())
+		}
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+// nameOf names a run by its folder, and says whether it fuzzes.
+func nameOf(dir string, command []string) string {
+	name := filepath.Base(filepath.Dir(dir)) + "/" + filepath.Base(dir)
+	for _, arg := range command {
+		if target, ok := strings.CutPrefix(arg, "-test.fuzz="); ok {
+			return name + " " + strings.Trim(target, "^$")
+		}
+	}
+	return name
+}
+
+func appendLine(file string, line []byte) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	return errors.Join(err, f.Close())
+}
+
+// recorded reads the entries of a file, the longest first. None is no error.
+func recorded(file string) (rows []row, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		var e entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{"  " + e.Name, e.Wall, e.CPU, e.Memory})
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return int(b.wall - a.wall) })
+	return rows, nil
+}
