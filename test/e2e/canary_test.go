@@ -224,10 +224,11 @@ func (c *scene) everything() map[string]string {
 	told["objects"] = kubectl("get", "sconn,smb", "-A", "-o", "yaml", "--show-managed-fields")
 	told["events"] = kubectl("get", "events", "-A", "-o", "yaml")
 	told["what lies around"] = kubectl("get", "configmaps,leases,services,endpointslices,deployments", "-n", stage.Namespace, "-o", "yaml")
-	told["what is described"] = kubectl("describe", "sconn,smb", "-A")
 	for _, name := range []string{"canary", "canary-ibm", "canary-ibm-400", "canary-ibm-500", "canary-ibm-none", "canary-tls"} {
 		_, err := c.raw(c.t.Context(), "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"+name+"/metrics/"+metricName)
 		told["answers of the API"] += fmt.Sprint(err)
+		// Of one namespace: what others delete meanwhile is an error of kubectl describe.
+		told["what is described"] += kubectl("describe", "sconn", name) + kubectl("describe", "smb", "-n", name)
 	}
 	admin := rest.CopyConfig(c.stage.Cluster.AdminConfig())
 	admin.TLSClientConfig.CAData, admin.TLSClientConfig.CAFile, admin.TLSClientConfig.Insecure = nil, "", true
