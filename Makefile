@@ -4,8 +4,9 @@ GO            ?= go
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE         ?= ghcr.io/sysdig-metrics/sysdig-metrics-operator:$(VERSION)
 CONTAINER     ?= docker
-# In CI each fuzz target gets more inputs.
+# In CI each fuzz target gets more inputs, and no test is taken from the cache.
 FUZZINPUTS    ?= $(if $(CI),30000,10000)
+COUNT          = $(if $(CI),-count=1)
 CONTROLLER_GEN = $(GO) tool -modfile=tools/go.mod controller-gen
 GOLANGCI_LINT  = $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 GOVULNCHECK    = $(GO) tool -modfile=tools/vuln/go.mod govulncheck
@@ -19,7 +20,7 @@ export CGO_ENABLED = 0
 export GOFLAGS     = -trimpath -buildvcs=false $(EXEC)
 RACE               = CGO_ENABLED=1 $(GO) test -race
 
-# The packages whose tests start a control plane; those that wait most come first. test/leaks compares the list with the imports.
+# The packages whose tests start a control plane; those that wait most come first. test/cluster compares the lists with the imports.
 PLANE       = ./test/e2e ./test/drill ./test/packages ./test/upgrade ./test/manifests ./test/bench ./test/cluster
 PLANE_RACED = ./test/serving ./test/writes
 # Where goroutines meet, the race detector looks. The other packages are pure, or talk to processes.
@@ -52,7 +53,7 @@ check: verify unit ## Run every check, and the tests that need no control plane.
 
 .PHONY: test
 test: compile ## Run every check and every test. What waits runs beside what computes.
-	@$(MAKE) --no-print-directory -j4 check-and-fuzz plane plane-raced e2e-node
+	@$(MAKE) --no-print-directory -j4 plane plane-raced e2e-node check-and-fuzz
 
 # Builds that run beside each other compile the same packages each for itself. So everything is compiled first, once.
 .PHONY: compile
@@ -64,23 +65,25 @@ compile:
 	@CGO_ENABLED=1 $(GO) list -race -export -deps -test $(RACED) $(PLANE_RACED) ./cmd/sysdig-metrics-operator ./test/e2e/foreign >/dev/null
 
 .PHONY: check-and-fuzz
-check-and-fuzz: check
+check-and-fuzz:
+	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory fuzz
 
 .PHONY: unit
 unit: ## Run the tests that need no control plane; with PKG=./internal/query those of one package, whichever.
 ifdef PKG
-	$(if $(filter $(RACED) $(PLANE_RACED),$(PKG)),$(RACE),$(GO) test) -timeout=30m $(ARGS) $(PKG)
+	$(if $(filter $(RACED) $(PLANE_RACED),$(PKG:/=)),$(RACE),$(GO) test) -timeout=30m $(ARGS) $(PKG)
 else
-	$(GO) test -timeout=30m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',./test/node $(PLANE) $(PLANE_RACED) $(RACED)))
-	$(RACE) -timeout=30m $(RACED)
+	$(GO) test $(COUNT) -timeout=30m $$($(GO) list ./... | grep -v $(patsubst .%,-e '%$$',./test/node $(PLANE) $(PLANE_RACED) $(RACED)))
+	$(RACE) $(COUNT) -timeout=30m $(RACED)
 endif
 
+# Never from the cache: the go command does not know which manifests these tests apply and which programs they start.
 .PHONY: plane plane-raced
 plane: binaries ## Run the tests and the end-to-end stories that need a control plane, several packages at a time.
-	$(GO) test -p=3 -timeout=30m $(PLANE)
+	$(GO) test -count=1 -p=3 -timeout=30m $(PLANE)
 plane-raced: binaries
-	$(RACE) -timeout=30m $(PLANE_RACED)
+	$(RACE) -count=1 -timeout=30m $(PLANE_RACED)
 
 .PHONY: e2e-oldest
 e2e-oldest: ## Apply the manifests to the oldest Kubernetes that is supported, and play some of the stories there.

@@ -72,7 +72,7 @@ func TestAnEventWaitsForRoom(t *testing.T) {
 	done := s.create(t, "SysdigMetricBinding")
 	looking(t, clk, 1)
 	clk.Step(time.Second)
-	if err := <-done; err != nil || server.n.Load() != 1 || testutil.ToFloat64(s.dropped) != 0 {
+	if err := within(t, done); err != nil || server.n.Load() != 1 || testutil.ToFloat64(s.dropped) != 0 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
 	}
 }
@@ -91,7 +91,7 @@ func TestAnEventIsLeftOutWhileStatusesNeedAllWrites(t *testing.T) {
 		clk.Step(time.Second)
 		waitFor(t, "an Event that waits, or has ended", func() bool { return clk.Waiters() == 2 || len(done) > 0 })
 	}
-	if err := <-done; err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
+	if err := within(t, done); err != nil || server.n.Load() != 0 || testutil.ToFloat64(s.dropped) != 1 {
 		t.Errorf("%d were sent, %v, %v left out", server.n.Load(), err, testutil.ToFloat64(s.dropped))
 	}
 }
@@ -154,7 +154,7 @@ func TestAnEventOfAConnectionHasItsTurn(t *testing.T) {
 	done := s.create(t, "SysdigConnection")
 	waitFor(t, "somebody who waits for a turn", clk.HasWaiters)
 	clk.Step(time.Second / WritesPerSecond)
-	if err := <-done; err != nil || server.n.Load() != 1 {
+	if err := within(t, done); err != nil || server.n.Load() != 1 {
 		t.Errorf("%d were sent, %v", server.n.Load(), err)
 	}
 }

@@ -131,7 +131,7 @@ func TestASweepEndsWithItsContext(t *testing.T) {
 	waitFor(t, "a ticker", s.clk.HasWaiters)
 	s.clk.Step(pace)
 	cancel()
-	if err := <-done; err != nil {
+	if err := within(t, done); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // modules are the folders whose modules the gate needs.
@@ -71,17 +72,14 @@ func measure(ctx context.Context, out io.Writer, targets []string, cold bool) (e
 	for _, target := range targets {
 		file := filepath.Join(dir, target+".jsonl")
 		whole, err := run(ctx, ".", append(env, recordVariable+"="+file), "make", "--no-print-directory", target)
-		if err != nil {
-			return errors.Join(err, print(out, rows))
-		}
 		whole.name = "make " + target
-		tests, err := recorded(file)
-		if err != nil {
-			return err
-		}
+		tests, readErr := recorded(file)
 		rows = append(append(rows, whole), tests...)
+		if err = errors.Join(err, readErr); err != nil {
+			break // What was measured until then is printed.
+		}
 	}
-	return print(out, rows)
+	return errors.Join(err, print(out, rows))
 }
 
 // environment makes the Go tool run test binaries by way of this program, and with cold caches all caches empty.
@@ -90,13 +88,10 @@ func environment(dir string, cold bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	recorder := filepath.Join(dir, "recorder") // What go run has built is gone when go run ends, and has a path that may hold spaces.
-	if err := os.Link(self, recorder); err != nil {
-		if err := copyFile(self, recorder); err != nil {
-			return nil, err
-		}
+	if strings.ContainsFunc(self, unicode.IsSpace) { // The go command splits what -exec names.
+		return nil, fmt.Errorf("the path of this program holds a space: %s: set TMPDIR to a folder without", self)
 	}
-	env := append(os.Environ(), "EXEC=-exec="+recorder)
+	env := append(os.Environ(), "EXEC=-exec="+self)
 	if cold {
 		for name, folder := range map[string]string{"GOCACHE": "build", "GOMODCACHE": "modules", "XDG_CACHE_HOME": "cache"} {
 			env = append(env, name+"="+filepath.Join(dir, folder))
@@ -126,12 +121,4 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 func removeAll(ctx context.Context, dir string) error {
 	clean := exec.CommandContext(context.WithoutCancel(ctx), "chmod", "-R", "u+w", dir)
 	return errors.Join(clean.Run(), os.RemoveAll(dir))
-}
-
-func copyFile(from, to string) error {
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, data, 0o755)
 }

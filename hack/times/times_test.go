@@ -49,3 +49,14 @@ func TestTheTable(t *testing.T) {
 		t.Errorf("the table is\n%s", out.String())
 	}
 }
+
+func TestWhatWasMeasuredIsPrintedWhenATargetFails(t *testing.T) {
+	var out strings.Builder
+	err := measure(t.Context(), &out, []string{"no-such-target", "another"}, false)
+	if err == nil || !strings.Contains(err.Error(), "no-such-target") {
+		t.Errorf("the error is %v", err)
+	}
+	if !strings.Contains(out.String(), "make no-such-target|") || strings.Contains(out.String(), "another") {
+		t.Errorf("the table is\n%s", out.String())
+	}
+}

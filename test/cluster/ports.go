@@ -54,11 +54,11 @@ func isFree(port int) bool {
 // same time, and between the choice of a port and its use there may be seconds.
 func reserve(port int) bool {
 	dir := portLocks()
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false
 	}
 	// Not an os.File, which would be closed when nobody refers to it any more: the kernel closes this one at the end of the process.
-	fd, err := syscall.Open(filepath.Join(dir, strconv.Itoa(port)), syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o666)
+	fd, err := syscall.Open(filepath.Join(dir, strconv.Itoa(port)), syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o644)
 	if err != nil {
 		return false
 	}
@@ -70,4 +70,6 @@ func reserve(port int) bool {
 }
 
 // portLocks is the folder of the locks of ports.
-func portLocks() string { return filepath.Join(os.TempDir(), "sysdig-metrics-test-ports") }
+func portLocks() string {
+	return filepath.Join(os.TempDir(), "sysdig-metrics-test-ports-"+strconv.Itoa(os.Getuid()))
+}

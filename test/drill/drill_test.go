@@ -27,7 +27,7 @@ func TestThreeOutagesTakeNoReplicaAway(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	p := quickPlan()
-	p.only, p.process, p.patience, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 5*time.Minute, 14*time.Minute
+	p.only, p.process, p.patience, p.deadline = []string{"zeros", "half-missing", "gap"}, 0, 5*time.Minute, 25*time.Minute
 	p.apis = []v1alpha1.API{v1alpha1.APIPrometheus, v1alpha1.APIData}
 	r, err := run(t.Context(), p, progress{t})
 	var b strings.Builder

@@ -62,7 +62,7 @@ func installScalable(ctx context.Context, s *stage.Stage) error {
 	if _, err := s.Cluster.Kubectl(ctx, "apply", "-f", file); err != nil {
 		return err
 	}
-	_, err := s.Cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s", "crd/scalables.bench.sysdigmetrics.dev")
+	_, err := s.Cluster.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=5m", "crd/scalables.bench.sysdigmetrics.dev")
 	return err
 }
 

@@ -80,14 +80,14 @@ func compile(ctx context.Context, log io.Writer, of target, dir string, pkgs []s
 			said = append(said, line)
 		}
 	}
+	_, _ = io.Copy(io.Discard, stderr) // after a line that is too long to be read
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, strings.Join(said, "\n"))
 	}
 	return nil
 }
 
-// every calls a function at every interval until the returned one is called. That may be called twice, and returns when no further call
-// can happen.
+// every calls a function at every interval until the returned one is called, which returns when no further call can happen.
 func every(interval time.Duration, do func()) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

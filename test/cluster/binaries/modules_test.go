@@ -2,6 +2,7 @@ package binaries
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -9,6 +10,9 @@ import (
 // required are the versions that the module in a folder requires, as its go.mod says.
 func required(t *testing.T, dir string) map[string]string {
 	t.Helper()
+	if _, err := os.ReadFile(filepath.Join(dir, "go.mod")); err != nil { // The go command then knows that the test depends on it.
+		t.Fatal(err)
+	}
 	text, err := goCommand(t.Context(), dir, "mod", "edit", "-json")
 	if err != nil {
 		t.Fatal(err)

@@ -81,9 +81,8 @@ func findReadyMade(set Set) (readyMade, error) {
 	if dir == "" || set == Oldest {
 		return "", nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("find the folder of %s: %w", variable, err)
+	if !filepath.IsAbs(dir) { // Each package is tested in a folder of its own.
+		return "", fmt.Errorf("%s=%s is relative: give the absolute path of the folder", variable, dir)
 	}
-	return readyMade(dir), nil
+	return readyMade(filepath.Clean(dir)), nil
 }

@@ -60,6 +60,10 @@ func TestWithoutAFolderAllIsBuilt(t *testing.T) {
 		t.Errorf("%q provides programs, %v", r, err)
 	}
 	t.Setenv(variable, "somewhere")
+	if r, err := findReadyMade(ControlPlane); err == nil {
+		t.Errorf("a relative path means %q", r)
+	}
+	t.Setenv(variable, "/somewhere/")
 	if r, err = findReadyMade(ControlPlane); err != nil || !r.provides(target{of: kubernetesModule}) || r.provides(target{of: kwokModule}) {
 		t.Errorf("%q provides other programs, %v", r, err)
 	}
