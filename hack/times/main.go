@@ -71,11 +71,11 @@ func measure(ctx context.Context, out io.Writer, targets []string, cold bool) (e
 	}
 	for _, target := range targets {
 		file := filepath.Join(dir, target+".jsonl")
-		whole, err := run(ctx, ".", append(env, recordVariable+"="+file), "make", "--no-print-directory", target)
+		whole, failure := run(ctx, ".", append(env, recordVariable+"="+file), "make", "--no-print-directory", target)
 		whole.name = "make " + target
 		tests, readErr := recorded(file)
 		rows = append(append(rows, whole), tests...)
-		if err = errors.Join(err, readErr); err != nil {
+		if err = errors.Join(failure, readErr); err != nil {
 			break // What was measured until then is printed.
 		}
 	}
