@@ -91,7 +91,11 @@ func environment(dir string, cold bool) ([]string, error) {
 	if strings.ContainsFunc(self, unicode.IsSpace) { // The go command splits what -exec names.
 		return nil, fmt.Errorf("the path of this program holds a space: %s: set TMPDIR to a folder without", self)
 	}
-	env := append(os.Environ(), "EXEC=-exec="+self)
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	env := append(os.Environ(), "EXEC=-exec="+self, rootVariable+"="+root)
 	if cold {
 		for name, folder := range map[string]string{"GOCACHE": "build", "GOMODCACHE": "modules", "XDG_CACHE_HOME": "cache"} {
 			env = append(env, name+"="+filepath.Join(dir, folder))

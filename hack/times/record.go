@@ -17,8 +17,12 @@ import (
 	"time"
 )
 
-// recordVariable names the file to which this program, in place of a test binary, appends what that took.
-const recordVariable = "TIMES_RECORD"
+const (
+	// recordVariable names the file to which this program, in place of another one that the go command starts, appends what that took.
+	recordVariable = "TIMES_RECORD"
+	// rootVariable is the folder of the module.
+	rootVariable = "TIMES_ROOT"
+)
 
 // entry is what one process of tests took, with those that it started and waited for.
 type entry struct {
@@ -41,7 +45,7 @@ func record(file string, command []string) int {
 	peak := watchMemory(cmd.Process.Pid)
 	err := cmd.Wait()
 	dir, _ := os.Getwd()
-	line, _ := json.Marshal(entry{nameOf(dir, command), time.Since(started), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak()})
+	line, _ := json.Marshal(entry{nameOf(os.Getenv(rootVariable), dir, command), time.Since(started), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak()})
 	if err := appendLine(file, line); err != nil {
 		fmt.Fprintln(os.Stderr, "times:", err)
 	}
@@ -55,9 +59,13 @@ func record(file string, command []string) int {
 	return 0
 }
 
-// nameOf names a run by its folder, and says whether it fuzzes.
-func nameOf(dir string, command []string) string {
-	name := filepath.Base(filepath.Dir(dir)) + "/" + filepath.Base(dir)
+// nameOf names a run of tests by its package, and says what it fuzzes; others by their program.
+func nameOf(root, dir string, command []string) string {
+	program := filepath.Base(command[0])
+	if !strings.HasSuffix(program, ".test") {
+		return "go run " + program
+	}
+	name := strings.TrimPrefix(dir, root+string(filepath.Separator))
 	for _, arg := range command {
 		if target, ok := strings.CutPrefix(arg, "-test.fuzz="); ok {
 			return name + " " + strings.Trim(target, "^$")
