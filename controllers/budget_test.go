@@ -122,13 +122,15 @@ func TestATurnComesInTime(t *testing.T) {
 	}
 }
 
+// hangs is when something is taken for hanging.
+const hangs = 2 * time.Minute
+
 // waitFor waits until a goroutine has come to where it waits for the fake clock, or has done what it does before.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	const patience = 2 * time.Minute // says only that it hangs
 	for started := time.Now(); !so(); time.Sleep(time.Millisecond) {
-		if time.Since(started) > patience {
-			t.Fatalf("after %s: not yet %s", patience, what)
+		if time.Since(started) > hangs {
+			t.Fatalf("after %s: not yet %s", hangs, what)
 		}
 	}
 }
@@ -139,8 +141,8 @@ func within(t *testing.T, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(2 * time.Minute):
-		t.Fatal("it has not ended within two minutes")
+	case <-time.After(hangs):
+		t.Fatalf("after %s: it has not ended", hangs)
 		return nil
 	}
 }

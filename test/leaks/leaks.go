@@ -24,6 +24,18 @@ func Run(tests func() int) (code int) {
 	return run(os.Stderr, patience, tests)
 }
 
+// RunScene is [Run] for a package that sets a scene around its tests: an error of that is printed, and the code is 1.
+func RunScene(tests func() (code int, err error)) (code int) {
+	return Run(func() int {
+		code, err := tests()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	})
+}
+
 func run(log io.Writer, patience time.Duration, tests func() int) (code int) {
 	adopt()
 	before := left()

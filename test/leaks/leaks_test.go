@@ -5,6 +5,7 @@ package leaks
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -67,6 +68,18 @@ func TestWhatTestsLeaveIsTold(t *testing.T) {
 	}
 }
 
+func TestASceneThatFailsIsNoSuccess(t *testing.T) {
+	for _, test := range []struct {
+		code int
+		err  error
+		want int
+	}{{0, nil, 0}, {7, nil, 7}, {0, errors.New("the scene"), 1}} {
+		if code := RunScene(func() (int, error) { return test.code, test.err }); code != test.want {
+			t.Errorf("%d, %v: the code is %d, want %d", test.code, test.err, code, test.want)
+		}
+	}
+}
+
 func TestTestsThatFailKeepTheirCode(t *testing.T) {
 	var log strings.Builder
 	if code := run(&log, time.Hour, func() int { return 7 }); code != 7 || log.Len() > 0 {
@@ -103,7 +116,7 @@ func TestPackagesLookForLeaks(t *testing.T) {
 		seen++
 		looks := slices.ContainsFunc(files, func(file string) bool {
 			text, err := os.ReadFile(filepath.Join(p.Dir, file))
-			return err == nil && bytes.Contains(text, []byte("leaks.Run("))
+			return err == nil && (bytes.Contains(text, []byte("leaks.Run(")) || bytes.Contains(text, []byte("leaks.RunScene(")))
 		})
 		if !looks {
 			t.Errorf("%s: write func TestMain(m *testing.M) { os.Exit(leaks.Run(m.Run)) }", p.ImportPath)

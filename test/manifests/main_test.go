@@ -48,14 +48,7 @@ var oldest = flag.Bool("oldest", false, "run on the oldest Kubernetes that is su
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(leaks.Run(func() int {
-		code, err := run(m)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		return code
-	}))
+	os.Exit(leaks.RunScene(func() (int, error) { return run(m) }))
 }
 
 func run(m *testing.M) (code int, err error) {

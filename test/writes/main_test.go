@@ -35,14 +35,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(leaks.Run(func() int {
-		code, err := run(m)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		return code
-	}))
+	os.Exit(leaks.RunScene(func() (int, error) { return run(m) }))
 }
 
 func run(m *testing.M) (code int, err error) {
