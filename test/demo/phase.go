@@ -11,11 +11,11 @@ type phase struct {
 	deadline        time.Duration
 }
 
-// story is what the demo plays. The first phase lasts until the samples' window of a minute is whole.
+// story is what the demo plays. The first value comes after 50 seconds, and the first phase lasts until its window of a minute is whole.
 func story() []phase {
 	return []phase{
-		{name: "steady", rps: 20, lowest: 2, highest: 2, hold: 75 * time.Second, deadline: 3 * time.Minute},
-		{name: "load", rps: 800, lowest: 7, highest: 9, hold: time.Minute, deadline: 6 * time.Minute},
+		{name: "steady", rps: 20, lowest: 2, highest: 2, hold: 30 * time.Second, deadline: 3 * time.Minute},
+		{name: "load", rps: 800, lowest: 7, highest: 9, hold: 30 * time.Second, deadline: 6 * time.Minute},
 		{name: "idle", rps: 0, lowest: 2, highest: 2, hold: 10 * time.Second, deadline: 5 * time.Minute},
 	}
 }

@@ -47,11 +47,11 @@ func TestTheStoryHolds(t *testing.T) {
 			t.Fatalf("%d results", len(results))
 		}
 		load := results[1]
-		if load.replicas != 8 || load.value != 100 || load.settled != 20*time.Second || load.took != 80*time.Second {
+		if load.replicas != 8 || load.value != 100 || load.settled != 20*time.Second || load.took != 50*time.Second {
 			t.Errorf("the load ended as %+v", load)
 		}
-		// The phases last 75, 80 and 10 s, so they have 16, 17 and 3 rows, and the first two have two headers each.
-		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 5 || rows != 16+17+3+2*headers+2*3 {
+		// The phases last 30, 50 and 10 s, so they have 7, 11 and 3 rows, and one header each.
+		if rows, headers := strings.Count(out.String(), "\n"), strings.Count(out.String(), "TIME"); headers != 3 || rows != 7+11+3+2*headers+2*3 {
 			t.Errorf("%d lines and %d headers:\n%s", rows, headers, out.String())
 		}
 	})
@@ -63,7 +63,7 @@ func TestTheStoryEndsWithAPhaseThatDoesNotHold(t *testing.T) {
 		results int
 		want    string
 	}{
-		"late":    {fakeCluster{stuck: true}, 1, "phase load: it did not hold within 6m0s: 2 replicas are asked for and 2 are ready, want 7 to 9 for 1m0s"},
+		"late":    {fakeCluster{stuck: true}, 1, "phase load: it did not hold within 6m0s: 2 replicas are asked for and 2 are ready, want 7 to 9 for 30s"},
 		"crashed": {fakeCluster{failure: errors.New("the operator ended")}, 0, "phase steady: the operator ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestTheStoryEndsWithAPhaseThatDoesNotHold(t *testing.T) {
 
 func TestAnInterruptEndsTheStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		results, err := new(fakeCluster).player(new(bytes.Buffer)).play(ctx, story())
 		if !errors.Is(err, context.DeadlineExceeded) || len(results) != 1 {

@@ -41,9 +41,9 @@ func TestAnnouncement(t *testing.T) {
 	}
 	compare(t, got.String(), `
 
-steady: 20 requests/s; flask is to settle at 2 replicas and to stay there for 75s, all within 180s
+steady: 20 requests/s; flask is to settle at 2 replicas and to stay there for 30s, all within 180s
 
-load: 800 requests/s; flask is to settle at 7 to 9 replicas and to stay there for 60s, all within 360s
+load: 800 requests/s; flask is to settle at 7 to 9 replicas and to stay there for 30s, all within 360s
 
 idle: 0 requests/s; flask is to settle at 2 replicas and to stay there for 10s, all within 300s
 `)
