@@ -45,20 +45,15 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	if failure := checkObjectLabel(source.ObjectLabel, target); failure != nil {
 		return Shape{}, View{}, failure
 	}
-	// What is experimental is parsed too, so that the refusal can say what to do in its place.
-	expr, err := parser.NewParser(parser.Options{EnableExperimentalFunctions: true}).ParseExpr(source.Query)
-	if err != nil {
-		return Shape{}, View{}, rejectQuery("%v", err)
-	}
-	if expr.Type() != parser.ValueTypeVector {
-		return Shape{}, View{}, rejectQuery("it yields a %s, but has to yield an instant vector: use a function such as sum(rate(x[1m]))", expr.Type())
+	expr, reach, failure := parseRaw(source.Query)
+	if failure != nil {
+		return Shape{}, View{}, failure
 	}
 	c := confiner{names: naming{Scope: scope}, maxAge: b.Spec.MaxAge.Duration}
 	c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Namespace, b.Namespace))
 	if scope.Cluster != "" {
 		c.matchers = append(c.matchers, labels.MustNewMatcher(labels.MatchEqual, scope.Labels.Cluster, scope.Cluster))
 	}
-	reach := longestRange(expr) // before rewrite adds ranges of its own
 	expr = c.rewrite(expr)
 	switch {
 	case c.failure != nil:
@@ -70,14 +65,14 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	}
 	shape := Shape{Scope: scope, Grain: Raw, Window: reach, Selectors: len(c.selectors), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
 	view := View{Namespace: b.Namespace}
-	var failure *metric.Failure
 	taken := confined(scope.Labels)
 	taken[string(source.ObjectLabel)] = "it is the objectLabel, which tells the objects apart"
 	shape.Dimensions, view.Dimensions, failure = compileDimensions("spec.source.promQL.dimensions", source.Dimensions, naming{Scope: scope}, taken)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
-	shape.PromQL = "(" + expr.String() + ")"
+	// No series of the query's own may carry the mark of times.
+	shape.PromQL = fmt.Sprintf(`label_replace(%s, "%s", "", "", "")`, expr, partLabel)
 	for i, selector := range c.selectors {
 		shape.PromQL += " or " + newestPoint(selector, strings.Join(shape.rowLabels(), ", "), strconv.Itoa(i))
 	}
@@ -91,24 +86,22 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope) (Shape, View, *met
 	return shape, view, nil
 }
 
-// longestRange is how far back an expression looks beyond its instant selectors: the longest of its ranges, with those of the
-// subqueries around it.
-func longestRange(expr parser.Expr) time.Duration {
-	var longest time.Duration
-	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
-		var reach time.Duration
-		for _, n := range append(slices.Clone(path), node) {
-			switch n := n.(type) {
-			case *parser.MatrixSelector:
-				reach += n.Range
-			case *parser.SubqueryExpr:
-				reach += n.Range
-			}
-		}
-		longest = max(longest, reach)
-		return nil
-	})
-	return longest
+// parseRaw reads a raw query, within the bounds of its text and of what it costs, and tells the longest stretch of time that it looks
+// back beyond its instant selectors.
+func parseRaw(text string) (expr parser.Expr, reach time.Duration, failure *metric.Failure) {
+	if failure := checkText(text); failure != nil {
+		return nil, 0, failure
+	}
+	// What is experimental is parsed too, so that the refusal can say what to do in its place.
+	expr, err := parser.NewParser(parser.Options{EnableExperimentalFunctions: true}).ParseExpr(text)
+	if err != nil {
+		return nil, 0, rejectQuery("%v", err)
+	}
+	if expr.Type() != parser.ValueTypeVector {
+		return nil, 0, notVector(expr)
+	}
+	reach, failure = checkCost(expr)
+	return expr, reach, failure
 }
 
 // checkObjectLabel refuses a label where there is no object, and none where there are many.
@@ -118,6 +111,8 @@ func checkObjectLabel(label v1alpha1.LabelName, target *v1alpha1.Target) *metric
 		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: an external metric has no object; keep labels apart with dimensions")
 	case target != nil && target.Selector != nil && label == "":
 		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: set it to the label that holds the names of the objects that spec.target.selector matches")
+	case label == partLabel:
+		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: %s is set by the operator; name another label", label)
 	case label != "" && !groupable(string(label)):
 		return metric.Failf(metric.Rejected, "spec.source.promQL.objectLabel: PromQL cannot group by %s", label)
 	}
@@ -193,6 +188,9 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 func (c *confiner) call(e *parser.Call) {
 	if !slices.Contains(allowedFunctions(), e.Func.Name) {
 		c.refuseFunction(e.Func.Name)
+	}
+	if failure := checkRate(e); failure != nil && c.failure == nil {
+		c.failure = failure
 	}
 	for i, arg := range e.Args {
 		selector, isSelector := unwrap(arg).(*parser.VectorSelector)

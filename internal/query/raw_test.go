@@ -13,7 +13,7 @@ import (
 // of its selectors.
 func golden(value string, selectors ...string) string {
 	const confinement = `kube_cluster_name="c1",kube_namespace_name="shop"`
-	text := "(" + value + ")"
+	text := `label_replace(` + value + `, "sysdig_metrics_part", "", "", "")`
 	for i, s := range selectors {
 		text += ` or label_replace(max by () (timestamp(` + s + `)), "sysdig_metrics_part", "` + string(rune('0'+i)) + `", "", "")`
 	}
