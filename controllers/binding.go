@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,8 +46,8 @@ type Kinds interface {
 }
 
 const (
-	// recheck is how often a refused binding is looked at again, and one with a label that only Sysdig can translate: nobody tells us
-	// when the CRD of its target is installed, or when the operator may list its kind.
+	// recheck is how often a binding is looked at again whose target or connection cannot be used, and one with a label that only Sysdig
+	// can translate: nobody tells us when the CRD of a target is installed, or when the operator may list its kind.
 	recheck = time.Minute
 	// soon is when a binding whose objects are being listed is looked at again.
 	soon = time.Second
@@ -61,6 +62,20 @@ type BindingReconciler struct {
 	Mapper      meta.RESTMapper
 	Definitions Definitions
 	Kinds       Kinds
+	Clock       clock.PassiveClock
+
+	// Only Reconcile touches these, which has one worker.
+	lookup *kindLookup
+	// compiled is what the definition of each binding that is in the registry was compiled from.
+	compiled map[types.NamespacedName]sources
+}
+
+// sources are what a definition is compiled from. From equal ones comes an equal one.
+type sources struct {
+	binding, connection      types.UID
+	generation, connectionAs int64
+	resource                 schema.GroupResource
+	selector                 string
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=list;watch
@@ -138,53 +153,59 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		if apierrors.IsNotFound(err) {
 			r.Definitions.Delete(request.NamespacedName)
 			r.Kinds.Release(request.NamespacedName)
+			delete(r.compiled, request.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the binding: %w", err)
 	}
-	definition, err := r.compile(ctx, &b)
+	target, refused, err := r.target(ctx, &b)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r.Definitions.Put(definition)
-	switch {
-	case definition.Refused == nil && !untold(definition, &b):
-		return reconcile.Result{}, nil
-	case definition.Refused == nil:
-		return reconcile.Result{RequeueAfter: recheck}, nil
-	case definition.Refused.Reason == metric.Pending:
-		return reconcile.Result{RequeueAfter: soon}, nil
-	default:
-		return reconcile.Result{RequeueAfter: recheck}, nil
-	}
-}
-
-// compile gathers what the binding depends on. The error is one of the API server's; what the user can mend is in the
-// definition's Refused.
-func (r *BindingReconciler) compile(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (query.Definition, error) {
-	target, refused, err := r.target(ctx, b)
-	if err != nil {
-		return query.Definition{}, err
-	}
 	var connection *v1alpha1.SysdigConnection
 	if refused == nil {
-		connection, refused, err = r.connection(ctx, b)
-		if err != nil {
-			return query.Definition{}, err
+		if connection, refused, err = r.connection(ctx, &b); err != nil {
+			return reconcile.Result{}, err
 		}
 	}
 	if refused != nil {
-		definition := query.Define(b, target.Resource)
-		definition.Refused = refused
-		return definition, nil
+		return r.refuse(&b, target, refused), nil
 	}
-	target.Labels = r.Definitions.CatalogueOf(connection.Name).Labels
-	return query.Compile(b, connection, target), nil
+	return r.define(&b, connection, target), nil
 }
 
-// untold tells whether the question holds a label that has to come from Sysdig, which may not have told it yet.
-func untold(d query.Definition, b *v1alpha1.SysdigMetricBinding) bool {
-	return d.Question.Shape.Value().Scope.AsksData() && query.Untold(b)
+// refuse puts a binding whose target or connection cannot be used, and comes back: not all that mends them is told.
+func (r *BindingReconciler) refuse(b *v1alpha1.SysdigMetricBinding, target query.Target, why *metric.Failure) reconcile.Result {
+	delete(r.compiled, client.ObjectKeyFromObject(b))
+	definition := query.Define(b, target.Resource)
+	definition.Refused = why
+	r.Definitions.Put(definition)
+	if why.Reason == metric.Pending {
+		return reconcile.Result{RequeueAfter: soon}
+	}
+	return reconcile.Result{RequeueAfter: recheck}
+}
+
+// define compiles a binding, unless that was done from the same before: events of others cost a refused binding nothing. What Compile
+// refuses stays so until one of the sources changes, which is told.
+func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target query.Target) reconcile.Result {
+	from := sources{
+		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
+	}
+	key, untold := client.ObjectKeyFromObject(b), c.Spec.API == v1alpha1.APIData && query.Untold(b)
+	if r.compiled[key] == from && !untold {
+		return reconcile.Result{}
+	}
+	target.Labels = r.Definitions.CatalogueOf(c.Name).Labels
+	r.Definitions.Put(query.Compile(b, c, target))
+	if r.compiled == nil {
+		r.compiled = map[types.NamespacedName]sources{}
+	}
+	r.compiled[key] = from
+	if untold { // Sysdig may not have told the label yet
+		return reconcile.Result{RequeueAfter: recheck}
+	}
+	return reconcile.Result{}
 }
 
 // target finds the resource of the target's kind, has it watched for a selector and, for a Service by name, finds which pods
@@ -195,7 +216,7 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 		r.Kinds.Release(client.ObjectKeyFromObject(b))
 		return query.Target{}, nil, nil
 	}
-	mapping, refused, err := r.kind(t)
+	mapping, refused, err := r.kind(b.Namespace, t)
 	if err != nil {
 		return query.Target{}, nil, err
 	}
@@ -218,17 +239,17 @@ func (r *BindingReconciler) target(ctx context.Context, b *v1alpha1.SysdigMetric
 }
 
 // kind looks up the target's kind. The mapping of one that cannot be a target is there too, to claim its name.
-func (r *BindingReconciler) kind(t *v1alpha1.Target) (*meta.RESTMapping, *metric.Failure, error) {
+func (r *BindingReconciler) kind(namespace string, t *v1alpha1.Target) (*meta.RESTMapping, *metric.Failure, error) {
 	gv, err := schema.ParseGroupVersion(t.APIVersion)
 	if err != nil {
 		return nil, metric.Failf(metric.Rejected, "spec.target.apiVersion: %q is no API version", t.APIVersion), nil
 	}
-	mapping, err := r.Mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: t.Kind}, gv.Version)
-	if meta.IsNoMatchError(err) {
-		return nil, metric.Failf(metric.Rejected, "spec.target: this cluster has no kind %s in %s; correct it, or install its CRD", t.Kind, t.APIVersion), nil
+	if r.lookup == nil {
+		r.lookup = newKindLookup(r.Mapper, r.Clock)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("looking up the kind of the target: %w", err)
+	mapping, refused, err := r.lookup.find(namespace, gv.WithKind(t.Kind))
+	if mapping == nil {
+		return nil, refused, err
 	}
 	if mapping.Scope.Name() != meta.RESTScopeNameNamespace && mapping.Resource.GroupResource().String() != "namespaces" {
 		return mapping, metric.Failf(metric.Rejected, "spec.target: %s is cluster-scoped; a binding describes objects of its own namespace", t.Kind), nil

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -76,6 +77,7 @@ func (k *kinds) Release(binding types.NamespacedName) {
 // definitions remembers what was put last.
 type definitions struct {
 	put     *query.Definition
+	puts    int
 	deleted []string
 	labels  map[string]string
 }
@@ -84,7 +86,11 @@ func (d *definitions) CatalogueOf(string) registry.Catalogue {
 	return registry.Catalogue{Labels: d.labels}
 }
 
-func (d *definitions) Put(definition query.Definition) { d.put = &definition }
+func (d *definitions) Put(definition query.Definition) {
+	d.put = &definition
+	d.puts++
+}
+
 func (d *definitions) Delete(binding types.NamespacedName) {
 	d.deleted = append(d.deleted, binding.Name)
 }
@@ -195,7 +201,7 @@ func TestTheKindOfATargetIsWatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
 			defined := &definitions{}
-			r := &BindingReconciler{Client: reader{objects: []client.Object{complete(test.target), connection}}, Mapper: mapper(), Definitions: defined, Kinds: &test.kinds}
+			r := &BindingReconciler{Client: reader{objects: []client.Object{complete(test.target), connection}}, Mapper: mapper(), Definitions: defined, Kinds: &test.kinds, Clock: clocktesting.NewFakeClock(now)}
 			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
 			if !slices.Equal(test.kinds.asked, test.asked) {
 				t.Errorf("asked %q, want %q", test.kinds.asked, test.asked)
@@ -225,7 +231,7 @@ func TestTheKindOfATargetIsWatched(t *testing.T) {
 
 func TestABindingThatIsGoneWatchesNothing(t *testing.T) {
 	watched, defined := &kinds{}, &definitions{}
-	r := &BindingReconciler{Client: reader{}, Mapper: mapper(), Definitions: defined, Kinds: watched}
+	r := &BindingReconciler{Client: reader{}, Mapper: mapper(), Definitions: defined, Kinds: watched, Clock: clocktesting.NewFakeClock(now)}
 	result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
 	if err != nil || result.RequeueAfter != 0 {
 		t.Errorf("got %+v, %v", result, err)
@@ -262,7 +268,7 @@ func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
 			}}
 			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{API: test.api, ClusterName: "c1"}}
 			defined := &definitions{labels: test.told}
-			r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}}
+			r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
 			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
 			if err != nil || defined.put == nil || defined.put.Refused != nil {
 				t.Fatalf("got %v, %+v", err, defined.put)
@@ -271,5 +277,91 @@ func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
 				t.Errorf("it is asked where %s, and looked at again after %s; want %s and %s", where, result.RequeueAfter, test.where, test.again)
 			}
 		})
+	}
+}
+
+// TestWhatWasCompiledIsNotCompiledAgain reconciles one binding for many reasons.
+func TestWhatWasCompiledIsNotCompiledAgain(t *testing.T) {
+	for name, text := range map[string]string{"one that is taken": "sum(x)", "one that is refused": "absent(x)"} {
+		t.Run(name, func(t *testing.T) {
+			b := complete(named("v1", "Service", "web"))
+			b.Spec.Source.PromQL.Query, b.Generation = text, 1
+			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1}}
+			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}}}
+			has := []client.Object{b, connection, service}
+			defined := &definitions{}
+			r := &BindingReconciler{Mapper: mapper(), Definitions: defined, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
+			for _, step := range []struct {
+				why  string
+				edit func()
+				puts int
+			}{
+				{"it is new", func() {}, 1},
+				{"somebody labels its namespace", func() {}, 1},
+				{"its status changes", func() { b.Status.Query = "y" }, 1},
+				{"it is edited", func() { b.Generation = 2 }, 2},
+				{"its connection is edited", func() { connection.Generation = 2 }, 3},
+				{"its connection is made anew", func() { connection.UID = "another" }, 4},
+				{"its Service selects others", func() { service.Spec.Selector["app"] = "api" }, 5},
+				{"its Service goes", func() { has = has[:2] }, 6},
+				{"its Service is back", func() { has = has[:3] }, 7},
+				{"it is made anew", func() { b.UID = "another" }, 8},
+				{"nothing happens", func() {}, 8},
+			} {
+				step.edit()
+				r.Client = reader{objects: has}
+				result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
+				if err != nil || defined.puts != step.puts {
+					t.Fatalf("%s: %v, %d definitions, want %d", step.why, err, defined.puts, step.puts)
+				}
+				if again := result.RequeueAfter != 0; again != (len(has) == 2) {
+					t.Errorf("%s: it is looked at again after %s", step.why, result.RequeueAfter)
+				}
+			}
+		})
+	}
+}
+
+// discovery counts lookups of kinds.
+type discovery struct {
+	meta.RESTMapper
+	lookups int
+}
+
+func (d *discovery) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	d.lookups++
+	return d.RESTMapper.RESTMapping(kind, versions...)
+}
+
+// TestMadeUpKindsCostAFewLookups names kinds that there are not in many bindings of two namespaces.
+func TestMadeUpKindsCostAFewLookups(t *testing.T) {
+	clk, asked := clocktesting.NewFakeClock(now), &discovery{RESTMapper: mapper()}
+	l := newKindLookup(asked, clk)
+	missing := func(namespace, kind string) {
+		t.Helper()
+		if mapping, refused, err := l.find(namespace, schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: kind}); mapping != nil || refused == nil || err != nil {
+			t.Fatalf("got %v, %v, %v", mapping, refused, err)
+		}
+	}
+	for range 1000 {
+		missing("shop", "Thing")
+		missing("bank", "Thing")
+	}
+	if asked.lookups != 1 {
+		t.Errorf("one kind was looked up %d times", asked.lookups)
+	}
+	for i := range 1000 {
+		missing("shop", fmt.Sprint("Thing", i))
+	}
+	if asked.lookups != maxMissing {
+		t.Errorf("many kinds were looked up %d times", asked.lookups)
+	}
+	if mapping, refused, err := l.find("bank", schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}); mapping == nil || refused != nil || err != nil {
+		t.Errorf("another namespace gets %v, %v", refused, err)
+	}
+	clk.Step(recheck)
+	missing("shop", "Thing")
+	if asked.lookups != maxMissing+2 {
+		t.Errorf("a kind that was not there is not looked up again: %d lookups", asked.lookups)
 	}
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -189,7 +190,7 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		status.Objects = fmt.Sprintf("%d/%d", s.Fresh, s.Matched)
 	}
 	status.MetricPath = s.Definition.Claim.Path("v1beta2")
-	status.Query = s.Definition.Query()
+	status.Query = shortened(s.Definition.Query())
 	if b.Status.ObservedGeneration != b.Generation {
 		status.Observed = nil // it may be that of another target
 	}
@@ -210,6 +211,17 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
 	return status, urgent
+}
+
+// maxShown is how many bytes of a query a status shows: what confines a query makes a long one many times as long.
+const maxShown = 2048
+
+// shortened is a query as far as a status shows it.
+func shortened(query string) string {
+	if len(query) <= maxShown {
+		return query
+	}
+	return fmt.Sprintf("%s… (shortened: the query has %d bytes)", strings.ToValidUTF8(query[:maxShown], ""), len(query))
 }
 
 // describe is what a binding's values describe: Service/flask, Pod[app=flask], external.

@@ -1,9 +1,11 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -193,5 +195,15 @@ func TestWhoseTheNameIsIsUrgent(t *testing.T) {
 	b.Status, _ = decideStatus(b, failed("HTTP 500"), now)
 	if _, urgent := decideStatus(b, failed("HTTP 502"), now); urgent {
 		t.Error("another text of the same reason is urgent")
+	}
+}
+
+func TestALongQueryIsShortened(t *testing.T) {
+	for _, length := range []int{0, 2048, 2049, 50_000} {
+		query := strings.Repeat("é", length/2) + strings.Repeat("x", length%2)
+		got := shortened(query)
+		if length <= maxShown && got != query || length > maxShown && (len(got) > maxShown+60 || !strings.Contains(got, fmt.Sprint(length)) || !utf8.ValidString(got)) {
+			t.Errorf("%d bytes are shown as %d: …%s", length, len(got), got[max(len(got)-60, 0):])
+		}
 	}
 }

@@ -378,7 +378,8 @@ type SysdigMetricBindingStatus struct {
 	// +optional
 	MetricPath string `json:"metricPath,omitempty"`
 
-	// Query is the PromQL that answers this binding. Bindings of the same shape are asked together; the answer is the same.
+	// Query is the PromQL that answers this binding. Bindings of the same shape are asked together; the answer is the same. A query
+	// of more than 2,048 bytes is shortened, and says so.
 	// +optional
 	Query string `json:"query,omitempty"`
 }

@@ -54,7 +54,9 @@ type Series struct {
 
 // Number turns a number of Sysdig into a value and its thousandths. The failure is Implausible.
 func (m Measure) Number(raw float64) (value float64, milli int64, failure *Failure) {
-	value = raw * m.Multiplier
+	if value = raw * m.Multiplier; math.Abs(value) < nothing {
+		value = 0
+	}
 	if milli, failure = Milli(value); failure != nil {
 		return 0, 0, failure
 	}

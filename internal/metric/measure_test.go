@@ -62,7 +62,11 @@ func TestNumber(t *testing.T) {
 		"too large for an HPA":            {measure: times(1e6), raw: 1e10, reason: "too large"},
 		"an external metric at zero":      {measure: outside(open), raw: 0, milli: 0},
 		"an external metric at minus 0":   {measure: outside(times(-1)), raw: 0, milli: 0},
-		"a negative external metric":      {measure: outside(open), raw: -1e-300, reason: "scales to maxReplicas; use an Object metric"},
+		"a negative external metric":      {measure: outside(open), raw: -1e-8, reason: "scales to maxReplicas; use an Object metric"},
+		"what sums leave of 0":            {measure: open, raw: sum(0.1, 0.2, -0.3), milli: 0},
+		"what sums leave below 0":         {measure: open, raw: sum(0.3, -0.2, -0.1), milli: 0},
+		"an external metric just below 0": {measure: outside(open), raw: sum(0.3, -0.2, -0.1), milli: 0},
+		"a load that is hardly there":     {measure: open, raw: 2e-9, milli: 1},
 		"an external metric turned":       {measure: outside(times(-1)), raw: -2, milli: 2000},
 	}
 	for name, test := range tests {
@@ -201,4 +205,12 @@ func FuzzReduce(f *testing.F) {
 			t.Fatalf("%+v of %v and %v: %d thousandths, %s away", m, a, b, milli, distance.FloatString(6))
 		}
 	})
+}
+
+// sum adds numbers up as a program does, not as the compiler: exactly.
+func sum(numbers ...float64) (total float64) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
 }

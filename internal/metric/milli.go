@@ -10,6 +10,9 @@ const maxMilli = 1 << 63
 // must not become 100.001 and one pod more.
 const noise = 1e-12
 
+// nothing is what a value is above, or it is what sums of float64 leave of 0: 0.1 + 0.2 - 0.3 is 5.6e-17, which must not become 0.001.
+const nothing = 1e-9
+
 // Milli turns a value into thousandths, rounded away from zero so that a small load never becomes none, unless the value is
 // a whole number of thousandths but for the noise of its computation. The failure is Implausible, for NaN, infinities and
 // numbers beyond int64.

@@ -17,6 +17,7 @@ import (
 // Heartbeat asks for the time of the newest point that any agent of a scope has delivered, and which pods agents see. The
 // metric has to be one that every pod has all the time.
 type Heartbeat struct {
+	// Metric is in either notation.
 	Metric string
 	Scope  Scope
 	// Coverage is how many percent of the pods of a target agents have to see for its value to be served; 0: any number.
@@ -124,9 +125,9 @@ func (h Heartbeat) selector(namespaces []string) string {
 		matchers = append(matchers, oneOf(h.Scope.Labels.Cluster, []string{h.Scope.Cluster}, true).String())
 	}
 	if len(matchers) == 0 {
-		return h.Metric
+		return promQLName(h.Metric)
 	}
-	return h.Metric + "{" + strings.Join(matchers, ",") + "}"
+	return promQLName(h.Metric) + "{" + strings.Join(matchers, ",") + "}"
 }
 
 // windowText is a window as PromQL writes it.

@@ -36,32 +36,64 @@ func regionOf(host string) string {
 	return ""
 }
 
-// QueryURL is the address of the instant query. Of region and base one is set; base may end in a slash or in /api, as
-// people copy it from other tools. The error names the field of a SysdigConnection.
+// usualPath is the path in front of /api/v1/query at Sysdig, and the default of spec.endpoint.prometheusPath.
+const usualPath = "/prometheus"
+
+// QueryURL is the address of the instant query. Of region and base one is set; base may end in a slash, in /api, or in the path of
+// either API, as people copy it from other tools. The error names the field of a SysdigConnection.
 func QueryURL(region, base, prometheusPath string) (*url.URL, error) {
-	return address(region, base, prometheusPath+"/api/v1/query")
+	u, own, err := address(region, base)
+	if err != nil {
+		return nil, err
+	}
+	if prometheusPath == usualPath && own != "" { // an address that says it knows better than a default
+		prometheusPath = own
+	}
+	u.Path += prometheusPath + "/api/v1/query"
+	return u, nil
 }
 
 // DataURL is the address of the data API, for the region and base of QueryURL.
 func DataURL(region, base string) (*url.URL, error) {
-	return address(region, base, "/api/data")
+	u, _, err := address(region, base)
+	if err != nil {
+		return nil, err
+	}
+	u.Path += "/api/data"
+	return u, nil
 }
 
-func address(region, base, path string) (*url.URL, error) {
+// address is that of a Monitor, without the paths of its APIs, and the path of the Prometheus API that it was written with.
+func address(region, base string) (u *url.URL, prometheusPath string, err error) {
 	if base == "" {
 		known, ok := regionURL(region)
 		if !ok {
-			return nil, fmt.Errorf("spec.endpoint.region: %q is no region of Sysdig's; use spec.endpoint.url", region)
+			return nil, "", fmt.Errorf("spec.endpoint.region: %q is no region of Sysdig's; use spec.endpoint.url", region)
 		}
 		base = known
 	}
-	u, err := ParseURL(base)
-	if err != nil {
-		return nil, fmt.Errorf("spec.endpoint.url: %w", err)
+	if u, err = ParseURL(base); err != nil {
+		return nil, "", fmt.Errorf("spec.endpoint.url: %w", err)
 	}
-	trimmed := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api")
-	u.Path, u.RawPath = strings.TrimRight(trimmed, "/")+path, ""
-	return u, nil
+	u.Path, prometheusPath = cutAPI(strings.TrimRight(u.Path, "/"))
+	u.RawPath = ""
+	return u, prometheusPath, nil
+}
+
+// cutAPI takes the paths of Sysdig's APIs from the end of a path, and returns that of the Prometheus API.
+func cutAPI(path string) (prefix, prometheusPath string) {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "/query"), "/api/v1")
+	for _, tail := range []string{"/api/prometheus", usualPath} {
+		if before, ok := strings.CutSuffix(path, tail); ok {
+			return strings.TrimRight(before, "/"), tail
+		}
+	}
+	for _, tail := range []string{"/api/data", "/api"} {
+		if before, ok := strings.CutSuffix(path, tail); ok {
+			return strings.TrimRight(before, "/"), ""
+		}
+	}
+	return path, ""
 }
 
 // ParseURL reads an address of Sysdig or of IBM Cloud IAM. What people and programs read differently is refused: a host that ends in a

@@ -32,6 +32,16 @@ func TestQueryURLAndDataURL(t *testing.T) {
 		"a path prefix that ends like /api":    {base: "https://example.com/myapi", want: "https://example.com/myapi" + path},
 		"the path of IBM":                      {base: "https://eu-de.monitoring.cloud.ibm.com", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
 		"the path of IBM and its /api":         {base: "https://eu-de.monitoring.cloud.ibm.com/api", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
+		"the path of the Prometheus API":       {base: "https://app.sysdigcloud.com/prometheus", want: "https://app.sysdigcloud.com" + path},
+		"that path and a slash":                {base: "https://app.sysdigcloud.com/prometheus/", want: "https://app.sysdigcloud.com" + path},
+		"that path with its version":           {base: "https://app.sysdigcloud.com/prometheus/api/v1", want: "https://app.sysdigcloud.com" + path},
+		"the whole path of a query":            {base: "https://app.sysdigcloud.com/prometheus/api/v1/query", want: "https://app.sysdigcloud.com" + path},
+		"the whole path, behind a prefix":      {base: "https://example.com/sysdig/prometheus/api/v1/query/", want: "https://example.com/sysdig" + path},
+		"the path of the data API":             {base: "https://app.sysdigcloud.com/api/data", want: "https://app.sysdigcloud.com" + path},
+		"the path of IBM in the address":       {base: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
+		"the path of IBM in both":              {base: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
+		"a path that was chosen":               {base: "https://example.com/prometheus", path: "/metrics", want: "https://example.com/metrics/api/v1/query"},
+		"a prefix that ends like prometheus":   {base: "https://example.com/myprometheus", want: "https://example.com/myprometheus" + path},
 		"an upper-case scheme":                 {base: "HTTPS://sysdig.example.com", want: "https://sysdig.example.com" + path},
 		"plain HTTP is refused":                {base: "http://sysdig.example.com"},
 		"no scheme is refused":                 {base: "sysdig.example.com"},
@@ -68,7 +78,11 @@ func TestQueryURLAndDataURL(t *testing.T) {
 			if err != nil || got.String() != test.want {
 				t.Errorf("got %v, %v; want %s", got, err, test.want)
 			}
-			want := strings.TrimSuffix(test.want, prometheusPath+"/api/v1/query") + "/api/data"
+			want := strings.TrimSuffix(test.want, "/api/v1/query")
+			for _, path := range []string{"/api/prometheus", "/prometheus", prometheusPath} {
+				want = strings.TrimSuffix(want, path)
+			}
+			want += "/api/data"
 			if got, err := sysdig.DataURL(test.region, test.base); err != nil || got.String() != want {
 				t.Errorf("of the data API got %v, %v; want %s", got, err, want)
 			}
