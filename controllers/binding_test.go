@@ -47,6 +47,11 @@ func (r reader) Get(_ context.Context, key types.NamespacedName, into client.Obj
 				*into = *c
 				return nil
 			}
+		case *corev1.Secret:
+			if s, ok := o.(*corev1.Secret); ok {
+				*into = *s
+				return nil
+			}
 		case *corev1.Service:
 			if s, ok := o.(*corev1.Service); ok {
 				*into = *s

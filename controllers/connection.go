@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -46,12 +47,33 @@ type ConnectionReconciler struct {
 
 	// clients are those of the connections, by name. They outlive the change of a token. Only Reconcile touches them, which has one
 	// worker.
-	clients map[string]reused
+	clients  map[string]reused
+	accesses int64
+	// compiled is what the connections in the registry were made from, by name.
+	compiled map[string]origin
 }
 
-// reused is a client and what it was made from, but for the token.
+// origin is what a connection is made from. Of equal ones nothing is put again: not all events of a Secret are about its token.
+type origin struct {
+	uid        types.UID
+	generation int64
+	// token is a digest, and zero when there is none.
+	token [sha256.Size]byte
+}
+
+func originOf(c *v1alpha1.SysdigConnection, data map[string][]byte) origin {
+	of := origin{uid: c.UID, generation: c.Generation}
+	if token, ok := data[c.Spec.TokenSecretRef.Key]; ok {
+		of.token = sha256.Sum256(token)
+	}
+	return of
+}
+
+// reused is a client, what it was made from but for the token, a digest of that, and registry.Connection.Access.
 type reused struct {
 	made   string
+	token  [sha256.Size]byte
+	access int64
 	client *sysdig.Client
 }
 
@@ -90,6 +112,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 		if apierrors.IsNotFound(err) {
 			r.Connections.DeleteConnection(request.Name)
 			delete(r.clients, request.Name)
+			delete(r.compiled, request.Name)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the connection: %w", err)
@@ -99,7 +122,15 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err := r.Client.Get(ctx, key, &secret); err != nil && !apierrors.IsNotFound(err) {
 		return reconcile.Result{}, fmt.Errorf("reading the Secret of the connection: %w", err)
 	}
+	from := originOf(&c, secret.Data)
+	if r.compiled[c.Name] == from {
+		return reconcile.Result{}, nil
+	}
 	r.Connections.PutConnection(r.compile(&c, secret.Data, key))
+	if r.compiled == nil {
+		r.compiled = map[string]origin{}
+	}
+	r.compiled[c.Name] = from
 	return reconcile.Result{}, nil
 }
 
@@ -139,7 +170,7 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 		}
 		return compiled
 	}
-	compiled.Source, compiled.Lister = client, client
+	compiled.Source, compiled.Lister, compiled.Access = client, client, r.clients[c.Name].access
 	return compiled
 }
 
@@ -152,22 +183,34 @@ func missing(key string, secret types.NamespacedName) *metric.Failure {
 // client is that of a connection. When nothing but the token is new it is the same one, so that rounds under way use the new token from
 // their next request on.
 func (r *ConnectionReconciler) client(connection string, config sysdig.Config) (*sysdig.Client, error) {
-	if r.clients == nil {
-		r.clients = map[string]reused{}
-	}
 	made := fmt.Sprint(config.QueryURL, config.DataURL, config.Headers, string(config.CABundle))
 	if config.IAM != nil {
 		made += config.IAM.URL.String()
 	}
-	if held := r.clients[connection]; held.client != nil && held.made == made { // a token is never sent to where it does not belong
+	token := sha256.Sum256([]byte(config.Token))
+	held := r.clients[connection]
+	if held.client != nil && held.made == made { // a token is never sent to where it does not belong
+		if held.token != token {
+			held.token, held.access = token, r.nextAccess()
+			r.clients[connection] = held
+		}
 		return held.client, held.client.Rotate(config.Token)
 	}
 	delete(r.clients, connection)
 	client, err := sysdig.NewClient(config)
-	if err == nil {
-		r.clients[connection] = reused{made, client}
+	if err != nil {
+		return nil, err
 	}
-	return client, err
+	if r.clients == nil {
+		r.clients = map[string]reused{}
+	}
+	r.clients[connection] = reused{made: made, token: token, access: r.nextAccess(), client: client}
+	return client, nil
+}
+
+func (r *ConnectionReconciler) nextAccess() int64 {
+	r.accesses++
+	return r.accesses
 }
 
 // addresses are those that a client asks. The error names the field.

@@ -5,9 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -279,5 +282,51 @@ func TestTheClusterConditionListsWhatThereIs(t *testing.T) {
 				t.Errorf("got %+v, want %s and %q", got, test.status, test.text)
 			}
 		})
+	}
+}
+
+// puts remembers the connections that were put.
+type puts []registry.Connection
+
+func (p *puts) PutConnection(c registry.Connection) { *p = append(*p, c) }
+func (p *puts) DeleteConnection(string)             {}
+
+// TestOnlyWhatAConnectionIsMadeFromPutsItAgain reconciles a connection for many reasons.
+func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
+	c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1}, Spec: v1alpha1.SysdigConnectionSpec{
+		Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
+		TokenSecretRef: v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"},
+	}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "sysdig-metrics", Name: "sysdig-api"}, Data: map[string][]byte{"token": []byte("one")}}
+	var put puts
+	r := &ConnectionReconciler{Client: reader{objects: []client.Object{c, secret}}, Namespace: "sysdig-metrics", Connections: &put}
+	for _, step := range []struct {
+		why  string
+		edit func()
+		puts int
+		// access: Sysdig is asked elsewhere or with another token.
+		access bool
+	}{
+		{"it is new", func() {}, 1, true},
+		{"somebody annotates the Secret", func() { secret.Annotations = map[string]string{"a": "b"} }, 1, false},
+		{"the Secret holds more", func() { secret.Data["other"] = []byte("x") }, 1, false},
+		{"the quota is edited", func() { c.Generation, c.Spec.Quota.RequestsPerMinute = 2, 90 }, 2, false},
+		{"the token is replaced", func() { secret.Data["token"] = []byte("two") }, 3, true},
+		{"the token goes", func() { delete(secret.Data, "token") }, 4, true},
+		{"the token is back", func() { secret.Data["token"] = []byte("two") }, 5, true},
+		{"the region is edited", func() { c.Generation, c.Spec.Endpoint.Region = 3, "eu1" }, 6, true},
+		{"nothing happens", func() {}, 6, false},
+	} {
+		before := int64(0)
+		if len(put) > 0 {
+			before = put[len(put)-1].Access
+		}
+		step.edit()
+		if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Name: "default"}}); err != nil {
+			t.Fatal(err)
+		}
+		if after := put[len(put)-1].Access; len(put) != step.puts || (after != before) != step.access {
+			t.Errorf("%s: it was put %d times, want %d; its access was %d and is %d", step.why, len(put), step.puts, before, after)
+		}
 	}
 }

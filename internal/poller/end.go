@@ -36,8 +36,12 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 		l.hearing = res.hearing
 		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
 	}
-	if len(r.asks) > 0 && r.connection.Revision == l.connection.Revision {
+	switch failure := res.health(nil); {
+	case len(r.asks) == 0, r.connection.Access != l.connection.Access:
+	case r.connection.Revision == l.connection.Revision:
 		l.reschedule(res, l.calls(left), now)
+	case failure != nil && failure.Reason == metric.RateLimited: // it was edited meanwhile
+		l.resume, l.paused = now.Add(failure.RetryAfter), failure
 	}
 	return l.usage(now)
 }

@@ -55,6 +55,8 @@ type stage struct {
 	rank, replicas int
 	// byData has bindings be compiled for the data API.
 	byData bool
+	// access is that of the connection.
+	access int64
 }
 
 // cluster is what the poller has to know of objects.
@@ -181,9 +183,17 @@ func (s *stage) clientOf(base string) *sysdig.Client {
 	return client
 }
 
-// connect puts the connection "default" into the registry.
+// connect puts the connection "default" into the registry, with a token that it did not have before.
 func (s *stage) connect(source registry.Source) {
-	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source})
+	s.access++
+	s.edit(source)
+}
+
+// edit puts the connection "default" into the registry again. Neither its endpoint nor its token is another.
+func (s *stage) edit(source registry.Source) {
+	s.registry.PutConnection(registry.Connection{
+		Name: "default", Interval: interval, IngestionLag: interval, Heartbeat: heartbeat(), Source: source, Access: s.access,
+	})
 }
 
 // connection is that which bindings are compiled for.

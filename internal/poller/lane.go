@@ -116,12 +116,21 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 	return r, next
 }
 
-// adopt takes in the state of the connection. Another one, with another token perhaps, is asked at once.
+// adopt takes in the state of the connection. An edited one is asked at once, but for what Sysdig has asked us to wait with: that holds
+// until the connection leads elsewhere or has another token.
 func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
 	if c.Revision != l.connection.Revision {
-		l.next, l.resume, l.probe, l.hearing, l.listing, l.looking = time.Time{}, time.Time{}, nil, hearing{}, time.Time{}, time.Time{}
+		l.next, l.hearing, l.listing, l.looking = time.Time{}, hearing{}, time.Time{}, time.Time{}
+		holds := func(f *metric.Failure) bool {
+			return c.Access == l.connection.Access && f != nil && f.Reason == metric.RateLimited
+		}
+		if !holds(l.paused) {
+			l.resume, l.probe = time.Time{}, nil
+		}
 		for _, t := range l.tracks {
-			t.due, t.refused, t.pause = time.Time{}, nil, nil
+			if !holds(t.refused) {
+				t.due, t.refused, t.pause = time.Time{}, nil, nil
+			}
 		}
 		if c.Heartbeat.Scope.Endpoint != l.connection.Heartbeat.Scope.Endpoint {
 			l.budget.forget(now)

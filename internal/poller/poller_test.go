@@ -199,6 +199,32 @@ func TestAnotherTokenIsTriedAtOnce(t *testing.T) {
 	s.wantSent(3)
 }
 
+func TestAnEditForgetsNothingThatSysdigHasAskedFor(t *testing.T) {
+	s := ready(t)
+	s.load("web", 1, perPod)
+	web := s.bind("web")
+	client := s.client()
+	s.connect(client)
+	s.tick()
+	s.wantValue(web, perPod)
+	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 429, RetryAfter: 4 * time.Hour, Times: 1})
+	s.run(2*interval, func() {})
+	sent := s.sysdig.RequestCount()
+	for range 20 {
+		s.edit(client)
+		s.clk.Step(5 * time.Second)
+		s.tick()
+	}
+	if more := s.sysdig.RequestCount() - sent; more != 0 {
+		t.Errorf("%d requests were sent before the time that Sysdig has asked for", more)
+	}
+	s.connect(client)
+	s.tick()
+	if s.sysdig.RequestCount() == sent {
+		t.Error("another token is not tried")
+	}
+}
+
 func TestAConnectionThatCannotBeUsedSaysWhy(t *testing.T) {
 	s := newStage(t)
 	s.load("web", 1, perPod)

@@ -139,11 +139,11 @@ func measurePattern(pattern string, others int) (int, *metric.Failure) {
 // to find that out. It is never more than one beyond maxRegexpSize.
 func regexpSize(tree *syntax.Regexp) int {
 	size := 1
-	switch tree.Op {
-	case syntax.OpLiteral:
+	if tree.Op == syntax.OpLiteral {
 		size = len(tree.Rune)
-	case syntax.OpCharClass:
-		size = 1 + len(tree.Rune)/2
+	}
+	if tree.Op == syntax.OpCharClass {
+		size += len(tree.Rune) / 2
 	}
 	for _, sub := range tree.Sub {
 		size = min(size+regexpSize(sub), maxRegexpSize+1)

@@ -51,7 +51,10 @@ type Connection struct {
 	// Lister lists what Source can be asked about; nil when nobody is to know.
 	Lister  Lister
 	Refused *metric.Failure
-	// Revision grows with every PutConnection, so that a pause that was told to an older one is not kept.
+	// Access stands for where Source asks and with which token: it is another number when either changes. Pauses that Sysdig has asked
+	// for hold until then.
+	Access int64
+	// Revision grows with every PutConnection, so that what a round has found out about an older one is not kept.
 	Revision int64
 	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended.
 	Health    *metric.Failure

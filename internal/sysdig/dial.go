@@ -34,12 +34,20 @@ func newTransport(c Config, trust *x509.CertPool, proxy func(*http.Request) (*ur
 			MaxConnsPerHost:        16,
 			MaxIdleConnsPerHost:    4,
 			IdleConnTimeout:        2 * time.Minute,
+			HTTP2:                  pings(c.Timeout),
 			TLSHandshakeTimeout:    c.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
 	t.direct, t.proxied = with(t.control, nil), with(nil, proxy)
 	return t
+}
+
+// pings find connections that something on the way has forgotten: all requests on one share its fate, and their ends end it not. One
+// on which nothing came for half of the time that a request has is asked, and left another quarter later: before a request that was
+// sent on it ends, and so that the next one finds another.
+func pings(timeout time.Duration) *http.HTTP2Config {
+	return &http.HTTP2Config{SendPingTimeout: timeout / 2, PingTimeout: timeout / 4, WriteByteTimeout: timeout / 2}
 }
 
 // RoundTrip implements http.RoundTripper. A proxy looks names up by itself, so that of what it is asked for only addresses can be
