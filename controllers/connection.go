@@ -157,7 +157,11 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 	}
 	config.CABundle, config.UserAgent, config.Timeout, config.Permit = []byte(c.Spec.Endpoint.CABundle), r.UserAgent, requestTimeout, r.Permit
 	config.Headers = http.Header{}
-	for _, h := range c.Spec.Endpoint.Headers {
+	for i, h := range c.Spec.Endpoint.Headers {
+		if !sysdig.HeaderAllowed(h.Name) {
+			compiled.Refused = metric.Failf(metric.Rejected, "spec.endpoint.headers[%d].name: %s is not sent; only IBMInstanceID, SysdigTeamID, TeamID, SysdigProduct and X-Sysdig-… are: leave it out", i, h.Name)
+			return compiled
+		}
 		config.Headers.Set(h.Name, h.Value)
 	}
 	token, ok := data[c.Spec.TokenSecretRef.Key]

@@ -38,6 +38,12 @@ func TestCompileConnection(t *testing.T) {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.CABundle = "nonsense" },
 			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.caBundle",
 		},
+		"a header for others is named": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) {
+				s.Endpoint.Headers = []v1alpha1.Header{{Name: "SysdigTeamID", Value: "1"}, {Name: "Upgrade", Value: "h2c"}}
+			},
+			data: map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.headers[1].name: Upgrade is not sent",
+		},
 		"an unknown region is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "moon" },
 			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.region",

@@ -165,7 +165,8 @@ type Endpoint struct {
 	// +optional
 	IAM *IAM `json:"iam,omitempty"`
 
-	// Headers are sent with every request, for example IBMInstanceID and SysdigTeamID. They are no place for secrets.
+	// Headers are sent with every request: IBMInstanceID, SysdigTeamID, TeamID, SysdigProduct, and those that begin with X-Sysdig-. They
+	// are no place for secrets.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -244,7 +245,7 @@ type Header struct {
 	// Name of the header.
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9-]+$')",message="must be an HTTP header name: letters, digits and dashes"
-	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['authorization', 'host', 'cookie', 'user-agent', 'content-length', 'connection'])",message="is set by the operator; the token belongs in tokenSecretRef"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z0-9-]+$') || self.lowerAscii() in ['ibminstanceid', 'sysdigteamid', 'teamid', 'sysdigproduct'] || self.lowerAscii().matches('^x-sysdig-[a-z0-9-]+$')",message="must be IBMInstanceID, SysdigTeamID, TeamID, SysdigProduct, or begin with X-Sysdig-: others are for the operator or for what is on the way; the token belongs in tokenSecretRef"
 	Name string `json:"name"`
 	// Value of the header.
 	// +kubebuilder:validation:MinLength=1

@@ -29,6 +29,57 @@ func TestWhereSysdigMayBe(t *testing.T) {
 	}
 }
 
+// rfc6052 writes an IPv4 address behind a prefix of a length, with a suffix that translators do not look at.
+func rfc6052(prefix string, length int, four [4]byte, suffix byte) netip.Addr {
+	raw := netip.MustParseAddr(prefix).As16()
+	for i := range raw {
+		if i >= length/8 {
+			raw[i] = suffix
+		}
+	}
+	at := length / 8
+	for _, b := range four {
+		if at == 8 { // bits 64 to 71 are none of the address
+			raw[at] = 0
+			at++
+		}
+		raw[at] = b
+		at++
+	}
+	return netip.AddrFrom16(raw)
+}
+
+// TestWhatIsRefusedIsRefusedInAllItsForms embeds IPv4 addresses in IPv6 in all ways that lead to them.
+func TestWhatIsRefusedIsRefusedInAllItsForms(t *testing.T) {
+	policy := egress.Policy{Cluster: egress.NewAddresses("https://203.0.113.80:6443")}
+	for text, refused := range map[string]bool{
+		"127.0.0.1": true, "169.254.169.254": true, "168.63.129.16": true, "203.0.113.80": true, "240.0.0.1": true, "255.255.255.254": true,
+		"198.18.0.1": true, "198.19.255.255": true, "192.0.0.8": true, "224.0.0.1": true,
+		"203.0.113.7": false, "198.17.0.1": false, "198.20.0.0": false, "10.1.2.3": false,
+	} {
+		four := netip.MustParseAddr(text).As4()
+		forms := []netip.Addr{
+			netip.MustParseAddr(text), netip.MustParseAddr("::ffff:" + text), netip.MustParseAddr("::ffff:0:" + text), netip.MustParseAddr("64:ff9b::" + text),
+		}
+		for _, length := range []int{48, 56, 64, 96} {
+			forms = append(forms, rfc6052("64:ff9b:1::", length, four, 0))
+			if refused { // a suffix makes other readings of an address that is fine
+				forms = append(forms, rfc6052("64:ff9b:1::", length, four, 0x0a))
+			}
+		}
+		for _, form := range forms {
+			if err := policy.Check(form); (err != nil) != refused {
+				t.Errorf("%s as %s: %v, want it refused: %t", text, form, err, refused)
+			}
+		}
+	}
+	for _, text := range []string{"fec0::1", "feff::1", "100::1", "100:0:0:1::1", "2001:2::1", "2001:10::1", "2001:20::1", "5f00::1", "64:ff9b:1::"} {
+		if policy.Check(netip.MustParseAddr(text)) == nil {
+			t.Errorf("%s is permitted", text)
+		}
+	}
+}
+
 func TestAnAllowedNetworkIsAllowedInAllItsForms(t *testing.T) {
 	policy := egress.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00:ec2::254/128")}}
 	for address, allowed := range map[string]bool{

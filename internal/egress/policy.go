@@ -25,20 +25,26 @@ type Policy struct {
 
 // Check is why nothing may be sent to an address; nil when it may.
 func (p Policy) Check(address netip.Addr) error {
-	// What is behind a translation counts as what it is translated to.
-	for at := address.WithZone("").Unmap(); ; {
-		if p.allows(at) {
-			return nil
-		}
-		if what := p.refused(at); what != "" {
-			return fmt.Errorf("%s is %s", address, what)
-		}
-		inner, ok := embedded(at)
-		if !ok {
-			return nil
-		}
-		at = inner
+	if what := p.leads(address.WithZone("").Unmap()); what != "" {
+		return fmt.Errorf("%s is %s", address, what)
 	}
+	return nil
+}
+
+// leads says what is wrong with an address or with any of those that it may be translated to; empty for nothing.
+func (p Policy) leads(address netip.Addr) string {
+	if p.allows(address) {
+		return ""
+	}
+	if what := p.refused(address); what != "" {
+		return what
+	}
+	for _, inner := range embedded(address) { // IPv4, so no further
+		if what := p.leads(inner); what != "" {
+			return what
+		}
+	}
+	return ""
 }
 
 func (p Policy) allows(address netip.Addr) bool {
@@ -67,6 +73,8 @@ func (p Policy) refused(address netip.Addr) string {
 		return "an unspecified address, which means the machine itself"
 	case address == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "the broadcast address"
+	case special(address) != "":
+		return special(address)
 	case p.Cluster != nil && p.Cluster.Has(address):
 		return "an address of this cluster, of a Service, a pod or a node"
 	}
@@ -86,24 +94,59 @@ func metadata(address netip.Addr) bool {
 	return false
 }
 
-// embedded is the IPv4 address that an IPv6 address leads to: compatible (RFC 4291; what is mapped is unmapped before), by NAT64 (RFC 6052, RFC 8215), 6to4 (RFC
-// 3056), Teredo (RFC 4380) or ISATAP (RFC 5214).
-func embedded(address netip.Addr) (netip.Addr, bool) {
+// special says what a network is that is not reachable from everywhere and is no private one, where a Sysdig may be; empty for others.
+// From the IANA IPv4 and IPv6 Special-Purpose Address Registries and, for fec0::/10, RFC 3879, as of 2026-12-01.
+func special(address netip.Addr) string {
+	for _, of := range []struct{ network, what string }{
+		{"192.0.0.0/24", "an address of IETF protocols (RFC 6890)"},
+		{"192.88.99.0/24", "an address of 6to4 relays (RFC 7526)"},
+		{"198.18.0.0/15", "an address for benchmarks (RFC 2544)"},
+		{"240.0.0.0/4", "a reserved address (RFC 1112)"},
+		{"100::/63", "an address that discards, or is a dummy (RFC 6666, RFC 9780)"},
+		{"2001:2::/48", "an address for benchmarks (RFC 5180)"},
+		{"2001:10::/28", "an address that is a hash (RFC 4843)"},
+		{"2001:20::/28", "an address that is a hash (RFC 7343)"},
+		{"5f00::/16", "an address of segment routing (RFC 9602)"},
+		{"fec0::/10", "a site-local address (RFC 3879)"},
+	} {
+		if netip.MustParsePrefix(of.network).Contains(address) {
+			return of.what
+		}
+	}
+	return ""
+}
+
+// embedded are the IPv4 addresses that an IPv6 address may lead to: compatible (RFC 4291; what is mapped is unmapped before), translated
+// (RFC 2765), by NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380) or ISATAP (RFC 5214). What length the prefix of a NAT64 of
+// one's own has, nobody knows. A length with which the address reads as one of 0.0.0.0/8 is not that, unless all do.
+func embedded(address netip.Addr) (inner []netip.Addr) {
 	if !address.Is6() {
-		return netip.Addr{}, false
+		return nil
 	}
 	raw := address.As16()
 	last := [4]byte(raw[12:])
 	within := func(network string) bool { return netip.MustParsePrefix(network).Contains(address) }
+	add := func(four ...byte) { inner = append(inner, netip.AddrFrom4([4]byte(four))) }
 	switch {
-	case within("64:ff9b::/96"), within("64:ff9b:1::/48"), within("::/96"):
-		return netip.AddrFrom4(last), true
+	case within("64:ff9b:1::/48"):
+		for _, four := range [][4]byte{
+			{raw[6], raw[7], raw[9], raw[10]}, {raw[7], raw[9], raw[10], raw[11]}, {raw[9], raw[10], raw[11], raw[12]}, last,
+		} {
+			if four[0] != 0 {
+				add(four[:]...)
+			}
+		}
+		if len(inner) == 0 {
+			add(last[:]...)
+		}
+	case within("64:ff9b::/96"), within("::ffff:0:0:0/96"), within("::/96"):
+		add(last[:]...)
 	case within("2002::/16"):
-		return netip.AddrFrom4([4]byte(raw[2:6])), true
+		add(raw[2:6]...)
 	case within("2001::/32"):
-		return netip.AddrFrom4([4]byte{^last[0], ^last[1], ^last[2], ^last[3]}), true
+		add(^last[0], ^last[1], ^last[2], ^last[3])
 	case raw[8]&^3 == 0 && raw[9] == 0 && raw[10] == 0x5e && raw[11] == 0xfe:
-		return netip.AddrFrom4(last), true
+		add(last[:]...)
 	}
-	return netip.Addr{}, false
+	return inner
 }

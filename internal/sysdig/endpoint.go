@@ -130,3 +130,14 @@ func numeric(label string) bool {
 	}
 	return label != "" && strings.Trim(label, "0123456789") == ""
 }
+
+// HeaderAllowed reports whether a connection may have a header sent: those that choose a team or an instance, and Sysdig's own. Others
+// would say to the server, or to what is on the way, where a request ends, who asks, or what it is.
+func HeaderAllowed(name string) bool {
+	switch name = strings.ToLower(name); name {
+	case "ibminstanceid", "sysdigteamid", "teamid", "sysdigproduct":
+		return true
+	}
+	rest, ok := strings.CutPrefix(name, "x-sysdig-")
+	return ok && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

@@ -89,3 +89,16 @@ func TestQueryURLAndDataURL(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyHeadersOfSysdigsAreSent(t *testing.T) {
+	for name, allowed := range map[string]bool{
+		"IBMInstanceID": true, "sysdigteamid": true, "TeamID": true, "SysdigProduct": true, "X-Sysdig-Product": true, "x-sysdig-public-notation": true,
+		"": false, "X-Sysdig-": false, "X-Sysdig-a b": false, "X-Sysdig-a:": false, "Authorization": false, "Host": false, "Cookie": false, "Connection": false,
+		"Transfer-Encoding": false, "Content-Length": false, "Upgrade": false, "Expect": false, "TE": false, "Trailer": false, "Proxy-Authorization": false,
+		"Proxy-Connection": false, "Keep-Alive": false, "X-Forwarded-For": false, "X-HTTP-Method-Override": false, "Accept-Encoding": false, "Content-Encoding": false,
+	} {
+		if sysdig.HeaderAllowed(name) != allowed {
+			t.Errorf("%q is allowed: %t", name, !allowed)
+		}
+	}
+}

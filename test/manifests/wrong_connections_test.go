@@ -49,11 +49,23 @@ var wrongConnections = []wrong{
 	},
 	{
 		"the token in a header", `{endpoint: {headers: [{name: Authorization, value: Bearer secret}]}}`,
-		"spec.endpoint.headers[0].name", "is set by the operator; the token belongs in tokenSecretRef",
+		"spec.endpoint.headers[0].name", "or begin with X-Sysdig-",
 	},
 	{
 		"the token in a header in lower case", `{endpoint: {headers: [{name: authorization, value: Bearer secret}]}}`,
 		"spec.endpoint.headers[0].name", "the token belongs in tokenSecretRef",
+	},
+	{
+		"a header that ends a request", `{endpoint: {headers: [{name: Transfer-Encoding, value: chunked}]}}`,
+		"spec.endpoint.headers[0].name", "must be IBMInstanceID, SysdigTeamID, TeamID, SysdigProduct, or begin with X-Sysdig-",
+	},
+	{
+		"a header for a proxy", `{endpoint: {headers: [{name: Proxy-Authorization, value: Basic abc}]}}`,
+		"spec.endpoint.headers[0].name", "others are for the operator or for what is on the way",
+	},
+	{
+		"a header that says who asks", `{endpoint: {headers: [{name: X-Forwarded-For, value: 127.0.0.1}]}}`,
+		"spec.endpoint.headers[0].name", "or begin with X-Sysdig-",
 	},
 	{
 		"a header with a colon", `{endpoint: {headers: [{name: "SysdigTeamID:", value: "1"}]}}`,

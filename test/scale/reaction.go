@@ -149,7 +149,7 @@ func (s *stepper) shift(ctx context.Context, batch int) error {
 	if err := s.stage.Client.Get(ctx, client.ObjectKey{Name: "default"}, &c); err != nil {
 		return err
 	}
-	c.Spec.Endpoint.Headers = []v1alpha1.Header{{Name: "X-Batch", Value: strconv.Itoa(batch)}}
+	c.Spec.Endpoint.Headers = []v1alpha1.Header{{Name: "X-Sysdig-Batch", Value: strconv.Itoa(batch)}}
 	if err := s.stage.Client.Update(ctx, &c); err != nil {
 		return err
 	}
