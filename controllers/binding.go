@@ -193,7 +193,7 @@ func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.
 		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
 	}
 	key, untold := client.ObjectKeyFromObject(b), c.Spec.API == v1alpha1.APIData && query.Untold(b)
-	if r.compiled[key] == from && !untold {
+	if was, ok := r.compiled[key]; ok && was == from && !untold {
 		return reconcile.Result{}
 	}
 	target.Labels = r.Definitions.CatalogueOf(c.Name).Labels

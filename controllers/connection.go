@@ -123,7 +123,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 		return reconcile.Result{}, fmt.Errorf("reading the Secret of the connection: %w", err)
 	}
 	from := originOf(&c, secret.Data)
-	if r.compiled[c.Name] == from {
+	if was, ok := r.compiled[c.Name]; ok && was == from {
 		return reconcile.Result{}, nil
 	}
 	r.Connections.PutConnection(r.compile(&c, secret.Data, key))

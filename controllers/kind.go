@@ -20,6 +20,8 @@ const maxMissing = 20
 type kindLookup struct {
 	mapper meta.RESTMapper
 	clock  clock.PassiveClock
+	// found are the kinds that were there when they were last looked up: as many at most as the cluster has.
+	found map[schema.GroupVersionKind]struct{}
 	// missing are the kinds that were not there, and how many of them each namespace has had looked up, since a time.
 	missing map[schema.GroupVersionKind]struct{}
 	asked   map[string]int
@@ -27,7 +29,7 @@ type kindLookup struct {
 }
 
 func newKindLookup(mapper meta.RESTMapper, clock clock.PassiveClock) *kindLookup {
-	return &kindLookup{mapper: mapper, clock: clock}
+	return &kindLookup{mapper: mapper, clock: clock, found: map[schema.GroupVersionKind]struct{}{}}
 }
 
 // find returns the mapping of a kind, or why there is none. The error is one of the API server's.
@@ -40,7 +42,7 @@ func (l *kindLookup) find(namespace string, kind schema.GroupVersionKind) (*meta
 	if _, known := l.missing[kind]; known {
 		return nil, absent, nil
 	}
-	if l.asked[namespace] >= maxMissing {
+	if _, found := l.found[kind]; !found && l.asked[namespace] >= maxMissing {
 		return nil, metric.Failf(metric.Rejected,
 			"spec.target: kind %s in %s was not looked up, since bindings of this namespace name %d kinds that this cluster does not have; correct or delete those",
 			kind.Kind, apiVersion, maxMissing), nil
@@ -48,11 +50,13 @@ func (l *kindLookup) find(namespace string, kind schema.GroupVersionKind) (*meta
 	mapping, err := l.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
 	case meta.IsNoMatchError(err):
+		delete(l.found, kind)
 		l.missing[kind] = struct{}{}
 		l.asked[namespace]++
 		return nil, absent, nil
 	case err != nil:
 		return nil, nil, fmt.Errorf("looking up the kind of the target: %w", err)
 	}
+	l.found[kind] = struct{}{}
 	return mapping, nil, nil
 }

@@ -84,8 +84,8 @@ func (s *server) readMeanwhile(t *testing.T, user, what string, enough func(mean
 	// already, that of its API server.
 	hpa := s.another()
 	defer hpa.client.CloseIdleConnections()
-	if status, err := hpa.ask(t.Context(), user, object(0)); err != nil || status != http.StatusOK {
-		t.Fatalf("before the flood: %d, %v", status, err)
+	if status, body, err := hpa.fetch(t.Context(), user, object(0), func(*http.Request) {}); err != nil || status != http.StatusOK {
+		t.Fatalf("before the flood: %d, %v: %s", status, err, body)
 	}
 	before := heap()
 	flood := s.swamp(t, user+"-flooder")

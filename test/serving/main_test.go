@@ -196,9 +196,15 @@ func (s *server) ask(ctx context.Context, user, path string, groups ...string) (
 
 // send is ask with a request that is changed.
 func (s *server) send(ctx context.Context, user, path string, change func(*http.Request), groups ...string) (int, error) {
+	status, _, err := s.fetch(ctx, user, path, change, groups...)
+	return status, err
+}
+
+// fetch is send with what the answer says.
+func (s *server) fetch(ctx context.Context, user, path string, change func(*http.Request), groups ...string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:"+strconv.Itoa(s.port)+path, nil)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	request.Header.Set("X-Remote-User", user)
 	for _, group := range append(groups, "system:authenticated") {
@@ -207,11 +213,11 @@ func (s *server) send(ctx context.Context, user, path string, change func(*http.
 	change(request)
 	response, err := s.client.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, response.Body)
-	return response.StatusCode, err
+	content, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(content), err
 }
 
 // read is ask in a test.
