@@ -40,6 +40,9 @@ func TestOverlaysAreAccepted(t *testing.T) {
 				kubectl(t, install(folder, "--dry-run=server")...)
 			}
 			deployment := deploymentOf(t, folder)
+			if deployment.Spec.Template.Spec.PriorityClassName != "" {
+				createPriorityClass(t, folder)
+			}
 			if _, err := createPod(t.Context(), deployment); err != nil {
 				t.Errorf("the namespace refuses the Deployment's pod: %v", err)
 			}
@@ -279,6 +282,16 @@ func createPod(ctx context.Context, d *appsv1.Deployment) (*corev1.Pod, error) {
 		Spec:       d.Spec.Template.Spec,
 	}
 	return client.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+}
+
+// createPriorityClass creates that of a folder, unless it is there: no pod is taken without its class, not even for a trial.
+func createPriorityClass(t *testing.T, folder string) {
+	t.Helper()
+	var class schedulingv1.PriorityClass
+	find(t, folder, "PriorityClass", &class)
+	if _, err := client.SchedulingV1().PriorityClasses().Create(t.Context(), &class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
 }
 
 func deploymentOf(t *testing.T, folder string) *appsv1.Deployment {
