@@ -82,7 +82,7 @@ func address(region, base string) (u *url.URL, prometheusPath string, err error)
 
 // cutAPI takes the paths of Sysdig's APIs from the end of a path, and returns that of the Prometheus API.
 func cutAPI(path string) (prefix, prometheusPath string) {
-	path = strings.TrimSuffix(strings.TrimSuffix(path, "/query"), "/api/v1")
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "/api/v1/query"), "/api/v1")
 	for _, tail := range []string{"/api/prometheus", usualPath} {
 		if before, ok := strings.CutSuffix(path, tail); ok {
 			return strings.TrimRight(before, "/"), tail

@@ -42,6 +42,7 @@ func TestQueryURLAndDataURL(t *testing.T) {
 		"the path of IBM in both":              {base: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus", path: "/api/prometheus", want: "https://eu-de.monitoring.cloud.ibm.com/api/prometheus/api/v1/query"},
 		"a path that was chosen":               {base: "https://example.com/prometheus", path: "/metrics", want: "https://example.com/metrics/api/v1/query"},
 		"a prefix that ends like prometheus":   {base: "https://example.com/myprometheus", want: "https://example.com/myprometheus" + path},
+		"a prefix that ends like a query":      {base: "https://example.com/query", want: "https://example.com/query" + path},
 		"an upper-case scheme":                 {base: "HTTPS://sysdig.example.com", want: "https://sysdig.example.com" + path},
 		"plain HTTP is refused":                {base: "http://sysdig.example.com"},
 		"no scheme is refused":                 {base: "sysdig.example.com"},
