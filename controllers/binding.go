@@ -174,7 +174,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	return r.define(&b, connection, target), nil
 }
 
-// refuse puts a binding whose target or connection cannot be used, and comes back: not all that mends them is told.
+// refuse puts a binding whose target or connection cannot be used, and requeues it: no event says that a CRD was installed or a right given.
 func (r *BindingReconciler) refuse(b *v1alpha1.SysdigMetricBinding, target query.Target, why *metric.Failure) reconcile.Result {
 	delete(r.compiled, client.ObjectKeyFromObject(b))
 	definition := query.Define(b, target.Resource)
@@ -186,8 +186,8 @@ func (r *BindingReconciler) refuse(b *v1alpha1.SysdigMetricBinding, target query
 	return reconcile.Result{RequeueAfter: recheck}
 }
 
-// define compiles a binding, unless that was done from the same before: events of others cost a refused binding nothing. What Compile
-// refuses stays so until one of the sources changes, which is told.
+// define compiles a binding, unless that was done from the same sources before: events of others cost a refused binding nothing. What
+// Compile refuses stays so until one of the sources changes, and each of them has events.
 func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target query.Target) reconcile.Result {
 	from := sources{
 		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
@@ -202,7 +202,7 @@ func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.
 		r.compiled = map[types.NamespacedName]sources{}
 	}
 	r.compiled[key] = from
-	if untold { // Sysdig may not have told the label yet
+	if untold { // Sysdig may not have listed the label yet
 		return reconcile.Result{RequeueAfter: recheck}
 	}
 	return reconcile.Result{}

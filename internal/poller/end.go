@@ -41,7 +41,7 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 	case r.connection.Revision == l.connection.Revision:
 		l.reschedule(res, l.calls(left), now)
 	case failure != nil && failure.Reason == metric.RateLimited: // it was edited meanwhile
-		l.resume, l.paused = now.Add(failure.RetryAfter), failure
+		l.rest(failure, now)
 	}
 	return l.usage(now)
 }
@@ -103,7 +103,7 @@ func (l *lane) reschedule(res *result, left int, now time.Time) {
 	l.next = l.grid.after(now)
 	switch failure.Reason {
 	case metric.RateLimited:
-		l.resume, l.paused = now.Add(failure.RetryAfter), failure
+		l.rest(failure, now)
 	case metric.Unavailable: // look soon, and less often the longer it lasts, but once per interval at least
 		if l.probe == nil {
 			const jitter = 0.2
@@ -115,6 +115,11 @@ func (l *lane) reschedule(res *result, left int, now time.Time) {
 		}
 	default: // the next round tells
 	}
+}
+
+// rest leaves the connection alone for as long as Sysdig has asked for.
+func (l *lane) rest(failure *metric.Failure, now time.Time) {
+	l.resume, l.paused = now.Add(failure.RetryAfter), failure
 }
 
 // usage is what the connection costs.

@@ -124,10 +124,11 @@ func (h Heartbeat) selector(namespaces []string) string {
 	if h.Scope.Cluster != "" {
 		matchers = append(matchers, oneOf(h.Scope.Labels.Cluster, []string{h.Scope.Cluster}, true).String())
 	}
+	name := promQLName(h.Metric)
 	if len(matchers) == 0 {
-		return promQLName(h.Metric)
+		return name
 	}
-	return promQLName(h.Metric) + "{" + strings.Join(matchers, ",") + "}"
+	return name + "{" + strings.Join(matchers, ",") + "}"
 }
 
 // windowText is a window as PromQL writes it.

@@ -269,3 +269,14 @@ func TestBucketsWithoutAPointAreNoPoints(t *testing.T) {
 		}
 	}
 }
+
+func TestAHeartbeatMayBeWrittenInEitherNotation(t *testing.T) {
+	for written, asked := range map[string]string{
+		"sysdig_container_up": "sysdig_container_up", "uptime": "sysdig_container_up", "memory.bytes.used": "sysdig_container_memory_used_bytes", "my_up": "my_up",
+	} {
+		h := query.Heartbeat{Metric: written, Scope: query.ScopeOf(connection())}
+		if got, want := h.PromQL(h.Needs(nil)), `max(timestamp(`+asked+`{kube_cluster_name="c1"}))`; got != want {
+			t.Errorf("%s is asked as %s, want %s", written, got, want)
+		}
+	}
+}
