@@ -38,6 +38,9 @@ func withoutStrings(text string) string {
 
 // variable refuses a text that holds a variable of dashboards.
 func variable(text string) *metric.Failure {
+	if !strings.Contains(text, "$") { // most texts
+		return nil
+	}
 	name := regexp.MustCompile(`\$\{?([a-zA-Z_][a-zA-Z0-9_]*)`).FindStringSubmatch(text)
 	if name == nil {
 		return nil
@@ -69,9 +72,9 @@ func notVector(expr parser.Expr) *metric.Failure {
 	return rejectQuery("it yields a %s, but has to yield an instant vector: %s", expr.Type(), advice)
 }
 
-// sysdigsOwn tells whether a metric is one that Sysdig's agents make. Their counters hold the count of each interval, and their
-// gauges a level: nothing rises for ever.
-func sysdigsOwn(metric string) bool {
+// native reports whether a metric is one of Sysdig's agents. Their counters hold the count of each interval, and their gauges a level:
+// nothing rises for ever.
+func native(metric string) bool {
 	scope, ok := strings.CutPrefix(metric, "sysdig_")
 	if !ok {
 		return false
@@ -92,7 +95,7 @@ func checkRate(call *parser.Call) *metric.Failure {
 		return nil
 	}
 	selector, window := rangedSelector(call)
-	if selector == nil || !sysdigsOwn(metricOf(selector)) {
+	if selector == nil || !native(metricOf(selector)) {
 		return nil
 	}
 	name, over := metricOf(selector), model.Duration(window)
@@ -122,7 +125,7 @@ func metricOf(s *parser.VectorSelector) string {
 		return s.Name
 	}
 	for _, m := range s.LabelMatchers {
-		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && m.Value != "" {
 			return m.Value
 		}
 	}

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"regexp/syntax"
 	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
@@ -22,11 +21,6 @@ const (
 	// maxOperators bounds the depth of a tree beside parentheses: a + b + c is as deep as it has operators, and so are - - x and
 	// x[5m:][5m:].
 	maxOperators = 60
-	// maxRegexpBytes bounds one regular expression, and with it the memory that judging it takes. It is enough for 60 names of pods.
-	maxRegexpBytes = 2048
-	// maxRegexpSize bounds the programs of all regular expressions of a query together, in instructions and ranges of characters. To
-	// compile one takes some hundred bytes.
-	maxRegexpSize = 8192
 )
 
 // checkText is why the text of a query may not even be parsed; nil when it may. What is no PromQL at all, the parser explains.
@@ -54,7 +48,9 @@ func checkText(text string) *metric.Failure {
 
 // tokens counts the tokens of a query.
 type tokens struct {
-	all, open, operators, size int
+	all, open, operators int
+	// patterns are the regular expressions.
+	patterns patterns
 	// braces is how many of them are open. Inside are matchers, whose operators nest nothing.
 	braces int
 	// pattern says that the next string is a regular expression.
@@ -114,44 +110,7 @@ func (t *tokens) text(quoted string) *metric.Failure {
 	if err != nil { // the parser says so
 		return nil
 	}
-	var failure *metric.Failure
-	t.size, failure = measurePattern(pattern, t.size)
-	return failure
-}
-
-// measurePattern adds the size of a regular expression to that of the others, or says why it is not compiled.
-func measurePattern(pattern string, others int) (int, *metric.Failure) {
-	if len(pattern) > maxRegexpBytes {
-		return 0, rejectQuery("a regular expression has %d bytes, at most %d are allowed; match a common prefix, as in web-.*", len(pattern), maxRegexpBytes)
-	}
-	tree, err := syntax.Parse(pattern, syntax.Perl|syntax.DotNL) // as Prometheus does
-	if err != nil {
-		return others, nil // the parser says so
-	}
-	size := others + regexpSize(tree)
-	if size > maxRegexpSize {
-		return 0, rejectQuery("its regular expressions are too expensive: they compile to more than %d instructions; repeat less than in a{0,999}, and use no large classes of characters", maxRegexpSize)
-	}
-	return size, nil
-}
-
-// regexpSize is about how many instructions and ranges of characters the program of a regular expression has. Repeats are not unrolled
-// to find that out. It is never more than one beyond maxRegexpSize.
-func regexpSize(tree *syntax.Regexp) int {
-	size := 1
-	if tree.Op == syntax.OpLiteral {
-		size = len(tree.Rune)
-	}
-	if tree.Op == syntax.OpCharClass {
-		size += len(tree.Rune) / 2
-	}
-	for _, sub := range tree.Sub {
-		size = min(size+regexpSize(sub), maxRegexpSize+1)
-	}
-	if tree.Op == syntax.OpRepeat {
-		size *= max(tree.Min, tree.Max, 1) // at most 1,000, as the syntax has it
-	}
-	return min(size, maxRegexpSize+1)
+	return t.patterns.add(pattern)
 }
 
 // Bounds of what a query makes Sysdig compute and return.
@@ -202,7 +161,7 @@ func (c cost) of(node parser.Node) (reach time.Duration, failure *metric.Failure
 	}
 	switch {
 	case c.reach > maxReach:
-		return 0, rejectQuery("its ranges look back more than %s; shorten them", "24h")
+		return 0, rejectQuery("its ranges look back more than %dh; shorten them", maxReach/time.Hour)
 	case c.steps > maxSteps:
 		return 0, rejectQuery("its subqueries take more than %d steps; shorten the range or lengthen the step, as in [1h:1m]", maxSteps)
 	case c.growth > maxGrowth:
@@ -243,7 +202,7 @@ func (c *cost) relabel(call *parser.Call) *metric.Failure {
 	case call.Func.Name == "label_replace" && len(texts) == 4: // label, replacement, source, pattern
 		*c.relabels++
 		c.growth *= max(references(texts[1]), 1)
-		if _, failure := measurePattern(texts[3], 0); failure != nil {
+		if failure := new(patterns).add(texts[3]); failure != nil {
 			return failure
 		}
 		return checkLabelText(texts[1])

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -248,7 +247,7 @@ func (c *confiner) confine(s *parser.VectorSelector) {
 	if s.Anchored || s.Smoothed {
 		c.refuse("%s: anchored and smoothed are not allowed", s)
 	}
-	if !named(s) {
+	if metricOf(s) == "" {
 		c.refuse("%s: name one metric; a pattern of names cannot be dated", s)
 	}
 	s.LabelMatchers = append(c.others(s), c.matchers...)
@@ -270,13 +269,6 @@ func (c *confiner) others(s *parser.VectorSelector) (others []*labels.Matcher) {
 		}
 	}
 	return others
-}
-
-// named tells whether a selector can only match series of one metric.
-func named(s *parser.VectorSelector) bool {
-	return s.Name != "" || slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool {
-		return m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && m.Value != ""
-	})
 }
 
 func (c *confiner) refuseShift(e parser.Expr, offset time.Duration, offsetExpr *parser.DurationExpr, at *int64, startOrEnd parser.ItemType) {
