@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -47,6 +48,8 @@ var expensive = map[string]struct{ query, cure string }{
 	"as many classes as there is room for": {`sum(x{a=~"` + strings.Repeat(`\\pL`, 682) + `"})`, "large classes"},
 	"letters in both cases":                {`sum(x{a=~"(?i)[` + strings.Repeat("!-𞥂", 290) + `]"})`, "both cases"},
 	"letters in both cases, by escapes":    {`sum(x{a=~"(?si:[` + strings.Repeat(`!-\\x{1E942}`, 140) + `])"})`, "both cases"},
+	"all but a letter in both cases":       {`sum(x{a=~"(?i)` + strings.Repeat("[^a]", 500) + `"})`, "both cases"},
+	"groups of nothing":                    {`sum(x{a=~"` + strings.Repeat("()", 1000) + `",b=~"` + strings.Repeat("(a|)", 500) + `"})`, "instructions"},
 	"signs":                                {within("", "-", "absent(x)"), "operators"},
 	"signs apart":                          {within("", "+ ", "sum(x)"), "operators"},
 	"powers":                               {within("sum(x)", "^2", ""), "operators"},
@@ -96,6 +99,37 @@ func TestExpensiveQueriesAreRefusedBeforeTheyCostAnything(t *testing.T) {
 				t.Errorf("the refusal has taken %d bytes", bytes)
 			}
 		})
+	}
+}
+
+// TestRegularExpressionsTakeLittle makes queries of repeated parts, which are where a compiler of regular expressions is at its worst.
+func TestRegularExpressionsTakeLittle(t *testing.T) {
+	parts := []string{
+		"[ab]", "(a)", "a", "[a-z]", "[0-9]{3}", "(a|b)", "(abc|abd|x)", ".*", ".+", "a?", "(?:a|b|c)*", "(?i:k)", "(?i)", `\\d`, `\\w+`, `\\pL`, "^", "$", "|", "(", ")",
+		"a{0,20}", "(a{2}){3}", "foo", "(foo|bar|baz)-", "[^a]", "(a|)", "()", "ä", `\\x{212a}`, `\\b`, "(?:)", "[[:alpha:]]", "[a-b][c-d]", "(([ab]))",
+	}
+	const seed = 1
+	r := rand.New(rand.NewPCG(seed, 0))
+	pattern := func() string {
+		few := []string{parts[r.IntN(len(parts))], parts[r.IntN(len(parts))], parts[r.IntN(len(parts))]}
+		var text string
+		for length := r.IntN(2040); len(text) <= length; {
+			text += strings.Repeat(few[r.IntN(len(few))], 1+r.IntN(1<<r.IntN(9)))
+		}
+		return text[:min(len(text), 2040)]
+	}
+	taken := 0
+	for range 2000 {
+		d, bytes := measured(binding(raw(`sum(x{a=~"`+pattern()+`",b!~"`+pattern()+`",c=~"`+pattern()+`"})`, ""), external))
+		if bytes > mostCompiled {
+			t.Errorf("seed %d: %d bytes for %s, %v", seed, bytes, d.Query(), d.Refused)
+		}
+		if d.Refused == nil {
+			taken++
+		}
+	}
+	if taken < 500 {
+		t.Errorf("only %d queries were taken", taken)
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	maxListed = 256
 	// maxListedBytes bounds what the lists of all regular expressions of a query copy: each part of an expression copies the texts so far.
 	maxListedBytes = 256 << 10
+	// maxFolded bounds how many characters the classes of an expression with (?i) have together. Prometheus looks for the other cases of
+	// each one again, in about 10 ns, and a class such as [^a] has over a million.
+	maxFolded = 10 << 20
 	// maxUnicodeClasses is how many classes such as \pL one may have. Each takes some KB before its size is known; maxRegexpSize has
 	// room for fewer that are large.
 	maxUnicodeClasses = 64
@@ -30,18 +33,22 @@ type patterns struct{ size, listed int }
 // add adds a regular expression to the others, or says why it is not compiled.
 func (p *patterns) add(pattern string) *metric.Failure {
 	const tooExpensive = "its regular expressions are too expensive: "
+	const foldedMuch = "a regular expression has (?i) and large classes of characters; leave (?i) out, and write both cases, as in [éÉ]"
 	large := rejectQuery(tooExpensive+"they compile to more than %d instructions; repeat less than in a{0,999}, and use no large classes of characters", maxRegexpSize)
 	switch {
 	case len(pattern) > maxRegexpBytes:
 		return rejectQuery("a regular expression has %d bytes, at most %d are allowed; match a common prefix, as in web-.*", len(pattern), maxRegexpBytes)
 	case strings.Count(pattern, `\p`)+strings.Count(pattern, `\P`) > maxUnicodeClasses:
 		return large
-	case foldsMuch(pattern):
-		return rejectQuery("a regular expression has (?i) and a class of characters beyond ASCII; leave (?i) out, and write both cases, as in [éÉ]")
+	case folds(pattern) && hasLargeRanges(pattern):
+		return rejectQuery(foldedMuch)
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl|syntax.DotNL) // as Prometheus does
 	if err != nil {
 		return nil // the parser says so
+	}
+	if folds(pattern) && classified(tree) > maxFolded {
+		return rejectQuery(foldedMuch)
 	}
 	if p.size += regexpSize(tree); p.size > maxRegexpSize {
 		return large
@@ -52,10 +59,34 @@ func (p *patterns) add(pattern string) *metric.Failure {
 	return nil
 }
 
-// foldsMuch reports whether the other cases of each character of a class would have to be looked for, of which there may be a million.
-func foldsMuch(pattern string) bool {
+// folds reports whether a regular expression disregards case somewhere.
+func folds(pattern string) bool {
+	return regexp.MustCompile(`\(\?[a-zA-Z]*i`).MatchString(pattern)
+}
+
+// hasLargeRanges reports whether there may be ranges of characters beyond ASCII. To fold these takes long while it is parsed.
+func hasLargeRanges(pattern string) bool {
 	beyondASCII := strings.ContainsFunc(pattern, func(r rune) bool { return r > 0x7f }) || strings.Contains(pattern, `\x{`)
-	return beyondASCII && strings.Contains(pattern, "[") && regexp.MustCompile(`\(\?[a-zA-Z]*i`).MatchString(pattern)
+	return beyondASCII && strings.Contains(pattern, "[")
+}
+
+// classified is how many characters all classes of an expression have together.
+func classified(tree *syntax.Regexp) (characters int) {
+	if tree.Op == syntax.OpCharClass {
+		characters = classSize(tree.Rune)
+	}
+	for _, sub := range tree.Sub {
+		characters += classified(sub)
+	}
+	return characters
+}
+
+// classSize is how many characters are in the ranges of a class.
+func classSize(ranges []rune) (characters int) {
+	for i := 0; i+1 < len(ranges); i += 2 {
+		characters += int(ranges[i+1]-ranges[i]) + 1
+	}
+	return characters
 }
 
 // regexpSize is about how many instructions and ranges of characters the program of a regular expression has. Repeats are not unrolled
@@ -68,6 +99,9 @@ func regexpSize(tree *syntax.Regexp) int {
 	if tree.Op == syntax.OpCharClass {
 		size += len(tree.Rune) / 2
 	}
+	if tree.Op == syntax.OpCapture {
+		size += 3 // two instructions, and what is kept for each
+	}
 	for _, sub := range tree.Sub {
 		size = min(size+regexpSize(sub), maxRegexpSize+1)
 	}
@@ -76,6 +110,9 @@ func regexpSize(tree *syntax.Regexp) int {
 	}
 	return min(size, maxRegexpSize+1)
 }
+
+// textHeader is what a text takes in a list beside its own bytes: a string of Go, in a list that grows.
+const textHeader = 32
 
 // listing is what Prometheus does to list the texts that an expression matches behind a text.
 type listing struct {
@@ -90,10 +127,10 @@ type listing struct {
 func list(tree *syntax.Regexp, length int) listing {
 	switch tree.Op { //nolint:exhaustive // what else there is, is not listed
 	case syntax.OpEmptyMatch:
-		return listing{texts: 1, length: length}
+		return listing{texts: 1, length: length, bytes: textHeader}
 	case syntax.OpLiteral:
 		length += len(string(tree.Rune))
-		return listing{texts: 1, length: length, bytes: length}
+		return listing{texts: 1, length: length, bytes: textHeader + length}
 	case syntax.OpCharClass:
 		return listClass(tree.Rune, length)
 	case syntax.OpCapture:
@@ -107,15 +144,14 @@ func list(tree *syntax.Regexp, length int) listing {
 }
 
 func listClass(ranges []rune, length int) listing {
-	texts := 0
-	for i := 0; i+1 < len(ranges); i += 2 {
-		texts += int(ranges[i+1]-ranges[i]) + 1
-	}
+	texts := classSize(ranges)
 	if texts > maxListed {
 		return listing{}
 	}
-	length += len(string(ranges[len(ranges)-min(1, len(ranges)):])) // the last is the longest
-	return listing{texts: texts, length: length, bytes: texts * length}
+	if len(ranges) > 0 {
+		length += len(string(ranges[len(ranges)-1])) // the last is the longest
+	}
+	return listing{texts: texts, length: length, bytes: texts * (textHeader + length)}
 }
 
 func listConcat(parts []*syntax.Regexp, length int) listing {
