@@ -66,7 +66,8 @@ type BindingReconciler struct {
 
 	// Only Reconcile touches these, which has one worker.
 	lookup *kindLookup
-	// compiled is what the definition of each binding that is in the registry was compiled from.
+	// compiled is what the definition of each binding that is in the registry was compiled from. What is refused for its own text was
+	// compiled from that alone.
 	compiled map[types.NamespacedName]sources
 }
 
@@ -76,6 +77,12 @@ type sources struct {
 	generation, connectionAs int64
 	resource                 schema.GroupResource
 	selector                 string
+}
+
+// own are the sources without the connection.
+func (s sources) own() sources {
+	s.connection, s.connectionAs = "", 0
+	return s
 }
 
 // +kubebuilder:rbac:groups=autoscaling.sysdigmetrics.dev,resources=sysdigmetricbindings,verbs=list;watch
@@ -178,7 +185,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 func (r *BindingReconciler) refuse(b *v1alpha1.SysdigMetricBinding, target query.Target, why *metric.Failure) reconcile.Result {
 	delete(r.compiled, client.ObjectKeyFromObject(b))
 	definition := query.Define(b, target.Resource)
-	definition.Refused = why
+	definition.Refused, definition.Final = why, false
 	r.Definitions.Put(definition)
 	if why.Reason == metric.Pending {
 		return reconcile.Result{RequeueAfter: soon}
@@ -193,11 +200,15 @@ func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.
 		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
 	}
 	key, untold := client.ObjectKeyFromObject(b), c.Spec.API == v1alpha1.APIData && query.Untold(b)
-	if was, ok := r.compiled[key]; ok && was == from && !untold {
+	if was, ok := r.compiled[key]; ok && (was == from.own() || was == from && !untold) {
 		return reconcile.Result{}
 	}
 	target.Labels = r.Definitions.CatalogueOf(c.Name).Labels
-	r.Definitions.Put(query.Compile(b, c, target))
+	definition := query.Compile(b, c, target)
+	r.Definitions.Put(definition)
+	if definition.Final {
+		from, untold = from.own(), false
+	}
 	if r.compiled == nil {
 		r.compiled = map[types.NamespacedName]sources{}
 	}

@@ -287,11 +287,25 @@ func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
 
 // TestWhatWasCompiledIsNotCompiledAgain reconciles one binding for many reasons.
 func TestWhatWasCompiledIsNotCompiledAgain(t *testing.T) {
-	for name, text := range map[string]string{"one that is taken": "sum(x)", "one that is refused": "absent(x)"} {
+	for name, test := range map[string]struct {
+		text string
+		// connection is how often an edit of the connection and another connection have it compiled.
+		connection int
+	}{
+		"one that is taken":                    {"sum(x)", 1},
+		"one that the connection refuses":      {`sum(x{kube_cluster_name="another"})`, 1},
+		"one that is refused for its own text": {"absent(x)", 0},
+		"one that costs too much":              {strings.Repeat("-", 8000) + "absent(x)", 0},
+		"one that is no query":                 {"sum(", 0},
+		"one that looks back a year":           {"sum(rate(x[1y]))", 0},
+		"one with a large regular expression":  {`sum(x{a=~"` + strings.Repeat("a{0,999}", 100) + `"})`, 0},
+		"one of many selectors":                {"a+b+c+d+e+f+g+h+i+j+k", 0},
+	} {
 		t.Run(name, func(t *testing.T) {
 			b := complete(named("v1", "Service", "web"))
-			b.Spec.Source.PromQL.Query, b.Generation = text, 1
-			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1}}
+			b.Spec.Source.PromQL.Query, b.Generation = test.text, 1
+			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1}, Spec: v1alpha1.SysdigConnectionSpec{ClusterName: "c1"}}
+			n := test.connection
 			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}}}
 			has := []client.Object{b, connection, service}
 			defined := &definitions{}
@@ -305,13 +319,13 @@ func TestWhatWasCompiledIsNotCompiledAgain(t *testing.T) {
 				{"somebody labels its namespace", func() {}, 1},
 				{"its status changes", func() { b.Status.Query = "y" }, 1},
 				{"it is edited", func() { b.Generation = 2 }, 2},
-				{"its connection is edited", func() { connection.Generation = 2 }, 3},
-				{"its connection is made anew", func() { connection.UID = "another" }, 4},
-				{"its Service selects others", func() { service.Spec.Selector["app"] = "api" }, 5},
-				{"its Service goes", func() { has = has[:2] }, 6},
-				{"its Service is back", func() { has = has[:3] }, 7},
-				{"it is made anew", func() { b.UID = "another" }, 8},
-				{"nothing happens", func() {}, 8},
+				{"its connection is edited", func() { connection.Generation = 2 }, 2 + n},
+				{"its connection is made anew", func() { connection.UID = "another" }, 2 + 2*n},
+				{"its Service selects others", func() { service.Spec.Selector["app"] = "api" }, 3 + 2*n},
+				{"its Service goes", func() { has = has[:2] }, 4 + 2*n},
+				{"its Service is back", func() { has = has[:3] }, 5 + 2*n},
+				{"it is made anew", func() { b.UID = "another" }, 6 + 2*n},
+				{"nothing happens", func() {}, 6 + 2*n},
 			} {
 				step.edit()
 				r.Client = reader{objects: has}

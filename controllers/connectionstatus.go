@@ -76,6 +76,7 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	before := c.DeepCopy()
 	c.Status.ObservedGeneration = c.Generation
 	for _, condition := range connectionConditions(known) {
+		condition.Message = shortened(condition.Message, maxMessage)
 		condition.ObservedGeneration, condition.LastTransitionTime = c.Generation, metav1.NewTime(r.Clock.Now())
 		meta.SetStatusCondition(&c.Status.Conditions, condition)
 	}
@@ -184,6 +185,6 @@ func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before [
 		if is.Status != metav1.ConditionTrue {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(c, nil, kind, is.Reason, event.action, "%s", is.Message)
+		r.Events.Eventf(c, nil, kind, is.Reason, event.action, "%s", shortened(is.Message, maxMessage))
 	}
 }

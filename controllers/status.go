@@ -184,13 +184,13 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	status = *b.Status.DeepCopy()
 	status.ObservedGeneration = b.Generation
 	status.MetricName = b.ServedName()
-	status.Target = describe(&s.Definition)
+	status.Target = shortened(describe(&s.Definition), maxShownTarget)
 	status.Objects = ""
 	if s.Definition.Claim.Set() && s.Definition.Refused == nil {
 		status.Objects = fmt.Sprintf("%d/%d", s.Fresh, s.Matched)
 	}
-	status.MetricPath = s.Definition.Claim.Path("v1beta2")
-	status.Query = shortened(s.Definition.Query())
+	status.MetricPath = shortened(s.Definition.Claim.Path("v1beta2"), maxShown)
+	status.Query = shortened(s.Definition.Query(), maxShown)
 	if b.Status.ObservedGeneration != b.Generation {
 		status.Observed = nil // it may be that of another target
 	}
@@ -201,6 +201,7 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		}
 	}
 	for _, c := range conditionsOf(s) {
+		c.Message = shortened(c.Message, maxMessage)
 		c.ObservedGeneration, c.LastTransitionTime = b.Generation, metav1.NewTime(now.Truncate(time.Second))
 		old := meta.FindStatusCondition(status.Conditions, c.Type)
 		same := old != nil && old.Status == c.Status && old.Reason == c.Reason && old.ObservedGeneration == c.ObservedGeneration
@@ -213,15 +214,23 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	return status, urgent
 }
 
-// maxShown is how many bytes of a query a status shows: what confines a query makes a long one many times as long.
-const maxShown = 2048
+// Bounds of what a status and an Event say, in bytes. Texts of users flow into them, and a status is an object that everybody lists.
+const (
+	// maxShown is how much of a query or a path a status shows: what confines a query makes a long one many times as long.
+	maxShown = 2048
+	// maxShownTarget is how much of a target, or of the name of a query, is shown: selectors and filters may be long.
+	maxShownTarget = 512
+	// maxMessage is how long a message is. The API server refuses an Event whose note is longer (events.k8s.io/v1).
+	maxMessage = 1024
+)
 
-// shortened is a query as far as a status shows it.
-func shortened(query string) string {
-	if len(query) <= maxShown {
-		return query
+// shortened is a text of which longest bytes are shown at most, and says how long it is.
+func shortened(text string, longest int) string {
+	if len(text) <= longest {
+		return text
 	}
-	return fmt.Sprintf("%s… (shortened: the query has %d bytes)", strings.ToValidUTF8(query[:maxShown], ""), len(query))
+	mark := fmt.Sprintf("… (shortened: all of it has %d bytes)", len(text))
+	return strings.ToValidUTF8(text[:longest-len(mark)], "") + mark
 }
 
 // describe is what a binding's values describe: Service/flask, Pod[app=flask], external.
@@ -276,5 +285,6 @@ func (r *StatusReconciler) send(b *v1alpha1.SysdigMetricBinding, before []metav1
 	if is.Status != metav1.ConditionTrue && is.Reason != string(metric.Suspended) {
 		kind = corev1.EventTypeWarning
 	}
-	r.Events.Eventf(b, nil, kind, is.Reason, "Serve", "%s of %s: %s", b.Status.MetricName, b.Status.Target, is.Message)
+	note := fmt.Sprintf("%s of %s: %s", b.Status.MetricName, b.Status.Target, is.Message)
+	r.Events.Eventf(b, nil, kind, is.Reason, "Serve", "%s", shortened(note, maxMessage))
 }

@@ -1,15 +1,17 @@
 package controllers
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -198,12 +200,53 @@ func TestWhoseTheNameIsIsUrgent(t *testing.T) {
 	}
 }
 
-func TestALongQueryIsShortened(t *testing.T) {
-	for _, length := range []int{0, 2048, 2049, 50_000} {
-		query := strings.Repeat("é", length/2) + strings.Repeat("x", length%2)
-		got := shortened(query)
-		if length <= maxShown && got != query || length > maxShown && (len(got) > maxShown+60 || !strings.Contains(got, fmt.Sprint(length)) || !utf8.ValidString(got)) {
-			t.Errorf("%d bytes are shown as %d: …%s", length, len(got), got[max(len(got)-60, 0):])
+// TestStatusesAreShort whatever users write: a query of thousands of characters, a selector, and messages that quote them.
+func TestStatusesAreShort(t *testing.T) {
+	long := strings.Repeat("é", 40_000)
+	s := standing(func(s *registry.Standing) {
+		s.Failure = metric.Failf(metric.Rejected, "%s", long)
+		s.Definition.Claim = metric.Claim{Namespace: "shop", Resource: schema.GroupResource{Resource: "pods"}, Selector: "app in (" + long + ")", Metric: "web"}
+		s.Definition.Question.Shape = query.Shape{Grain: query.Raw, PromQL: "sum(" + long + ")"}.ID()
+	})
+	b := binding()
+	status, urgent := decideStatus(b, s, now)
+	if !urgent {
+		t.Error("a first status is not urgent")
+	}
+	for name, test := range map[string]struct {
+		text string
+		most int
+	}{
+		"query": {status.Query, 2048}, "target": {status.Target, 512}, "metricPath": {status.MetricPath, 2048},
+		"message": {meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady).Message, 1024},
+	} {
+		if len(test.text) > test.most || len(test.text) < test.most-50 || !strings.HasSuffix(test.text, " bytes)") || !strings.Contains(test.text, "… (shortened: ") || !utf8.ValidString(test.text) {
+			t.Errorf("%s has %d bytes and ends with %q", name, len(test.text), test.text[max(0, len(test.text)-50):])
 		}
+	}
+	stripped, err := (&Stripper{}).Strip(&v1alpha1.SysdigMetricBinding{ObjectMeta: b.ObjectMeta, Status: status})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := stripped.(*v1alpha1.SysdigMetricBinding)
+	again, urgent := decideStatus(kept, s, now)
+	if recall(&kept.Status, again.Query); urgent || !equality.Semantic.DeepEqual(again, kept.Status) {
+		t.Errorf("it would be written again: %+v", again)
+	}
+	if short := shortened("sum(x)", 2048); short != "sum(x)" {
+		t.Errorf("a short query becomes %q", short)
+	}
+}
+
+// TestNotesOfEventsAreShort enough for the API server, which refuses longer ones.
+func TestNotesOfEventsAreShort(t *testing.T) {
+	recorder := events.NewFakeRecorder(1)
+	r := &StatusReconciler{Events: recorder}
+	b := binding()
+	b.Status.MetricName, b.Status.Target = strings.Repeat("m", 253), strings.Repeat("t", maxShownTarget)
+	b.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Rejected", Message: strings.Repeat("x", maxMessage)}}
+	r.send(b, nil)
+	if got := strings.TrimPrefix(<-recorder.Events, "Warning Rejected "); len(got) > 1024 || !strings.Contains(got, "shortened:") {
+		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }

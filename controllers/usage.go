@@ -79,7 +79,7 @@ func showQueries(costs []registry.Cost, askers func(query.ShapeID, int) (int, []
 			continue // it was asked when the figures were made, and is not any more
 		}
 		one := v1alpha1.QueryStatus{
-			Name: cost.Shape.Value().String(), RequestsPerRound: int32(cost.Requests), Series: int32(cost.Rows), Bindings: int32(bindings), State: cost.State,
+			Name: shortened(cost.Shape.Value().String(), maxShownTarget), RequestsPerRound: int32(cost.Requests), Series: int32(cost.Rows), Bindings: int32(bindings), State: cost.State,
 		}
 		for _, binding := range first {
 			one.AskedBy = append(one.AskedBy, binding.String())

@@ -319,6 +319,7 @@ type LabelNames struct {
 // LabelName is a PromQL label name.
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_]*$')",message="must be a PromQL label name such as kube_namespace_name: letters, digits and underscores"
+// +kubebuilder:validation:XValidation:rule="self != 'sysdig_metrics_part'",message="is set by the operator: it marks the times of values; choose another label"
 type LabelName string
 
 // SysdigConnectionStatus is what the operator knows of a connection.

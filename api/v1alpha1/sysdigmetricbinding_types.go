@@ -243,6 +243,7 @@ type MetricSource struct {
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z]([a-zA-Z0-9_.]*[a-zA-Z0-9])?$')",message="must be a label such as net.http.method: at most 63 letters, digits, '.' and '_', beginning with a letter and ending with a letter or digit, as in the selectors of Kubernetes"
 // +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.namespace.name', 'kube_namespace_name', 'kubernetes.cluster.name', 'kube_cluster_name'])",message="is set by the operator: a binding sees its own namespace in the connection's cluster"
+// +kubebuilder:validation:XValidation:rule="self != 'sysdig_metrics_part'",message="is set by the operator: it marks the times of values; choose another label"
 type Dimension string
 
 // FilterOperator compares a label with values.
@@ -264,6 +265,7 @@ type LabelFilter struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z_][a-zA-Z0-9_.]*$')",message="must be a label such as net.http.statusCode or kube_pod_label_app"
 	// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.namespace.name', 'kube_namespace_name', 'kubernetes.cluster.name', 'kube_cluster_name', '__name__'])",message="is set by the operator: a binding sees its own namespace in the connection's cluster"
+	// +kubebuilder:validation:XValidation:rule="self != 'sysdig_metrics_part'",message="is set by the operator: it marks the times of values; choose another label"
 	Label string `json:"label"`
 	// Operator is In or NotIn.
 	Operator FilterOperator `json:"operator"`
@@ -279,7 +281,7 @@ type LabelFilter struct {
 type PromQLSource struct {
 	// Query is confined to the connection's cluster and the binding's namespace, whatever it says. It has to return one
 	// series, or one for each object when objectLabel is set and for each combination of the dimensions. @ and offset are
-	// refused: a sample has to be of now.
+	// refused: a sample has to be of now. It has at most 8192 bytes, looks back 24 hours and nests 40 deep at most.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=8192
 	Query string `json:"query"`

@@ -17,7 +17,10 @@ const nothing = 1e-9
 // a whole number of thousandths but for the noise of its computation. The failure is Implausible, for NaN, infinities and
 // numbers beyond int64.
 func Milli(value float64) (int64, *Failure) {
-	if math.IsNaN(value) || math.IsInf(value, 0) {
+	if math.IsNaN(value) {
+		return 0, Failf(Implausible, "the value is NaN, which is not a number that an HPA can use; a ratio or a quantile is NaN without traffic: write the query of source.promQL as (…) >= 0, which leaves NaN out, and say in spec.onNoData what to serve then")
+	}
+	if math.IsInf(value, 0) {
 		return 0, Failf(Implausible, "the value is %v, which is not a number that an HPA can use", value)
 	}
 	exact := value * 1000

@@ -1,7 +1,7 @@
 package query
 
 import (
-	"time"
+	"strings"
 
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/strutil"
@@ -9,230 +9,162 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
-// Bounds of the text of a raw query. They hold before anything parses it: the parser compiles regular expressions while it reads, and
-// whatever walks or prints its tree recurses as deep as the tree is.
+// Bounds of raw queries, checked on the text before it is parsed. The parser compiles every regular expression that it meets, and
+// walks the tree again and again, so that a text of some kilobytes could cost gigabytes or seconds.
 const (
-	// maxQueryBytes is the bound of spec.source.promQL.query in the CRD, which counts characters.
-	maxQueryBytes = 8192
-	// maxTokens is several times that of the longest queries of dashboards, which have some hundred.
-	maxTokens = 2000
-	// maxOpen is how many parentheses, braces and brackets may be open at a time.
-	maxOpen = 40
-	// maxOperators bounds the depth of a tree beside parentheses: a + b + c is as deep as it has operators, and so are - - x and
-	// x[5m:][5m:].
-	maxOperators = 60
+	// maxRawQuery is the length of a query in bytes, as in the API (SysdigMetricBinding, spec.source.promQL.query).
+	maxRawQuery = 8192
+	// maxTokens is how many words, signs and texts a query may have. A matcher has four, with its comma: ten selectors of twenty
+	// matchers each stay below it. It bounds the nodes of the tree, too.
+	maxTokens = 1000
+	// maxNesting is how deep brackets and operators may nest. Dashboards nest up to some ten brackets; a + b + c nests once for each
+	// operator, and ten selectors, of which each is named thrice, have 29.
+	maxNesting = 40
 )
 
-// checkText is why the text of a query may not even be parsed; nil when it may. What is no PromQL at all, the parser explains.
-func checkText(text string) *metric.Failure {
-	if len(text) > maxQueryBytes {
-		return rejectQuery("it has %d bytes, at most %d are allowed; make it shorter", len(text), maxQueryBytes)
+// scanner reads a query as the parser does, word by word, and bounds what it will cost. It keeps nothing but counts, so it costs
+// as much as the text is long.
+type scanner struct {
+	text   string
+	tokens int
+	// levels are the open brackets, outermost first, each with the operators met in it so far; depth is the sum of both. The depth of
+	// the tree is no more: each node on the way to a leaf has a bracket or an operator of its own.
+	levels []int
+	depth  int
+	// braces tells whether matchers are being read, labels whether a list of labels is: by (…), on (…).
+	braces, labels bool
+	// last is the token before this one, comments left out.
+	last     parser.ItemType
+	patterns patterns
+	// regexps are the regular expressions of matchers, in order, and blank is the text with others in their place that match a
+	// text of the same length and cost nothing. Nothing but confinement looks at them here.
+	regexps []string
+	blank   strings.Builder
+	copied  int
+}
+
+// scan bounds a query. The failure is why it will not be parsed.
+func scan(text string) (*scanner, *metric.Failure) {
+	if len(text) > maxRawQuery {
+		return nil, rejectQuery("it has %d bytes, at most %d are allowed; make it shorter", len(text), maxRawQuery)
 	}
-	var t tokens
-	var item parser.Item
-	for lexer := parser.Lex(text); ; {
-		lexer.NextItem(&item)
-		switch item.Typ {
+	s := &scanner{text: text, levels: []int{0}}
+	lexer := parser.Lex(text)
+	for {
+		var token parser.Item
+		lexer.NextItem(&token)
+		switch token.Typ {
+		case parser.ERROR: // the parser stops here, too, and says it by itself unless we know better
+			if failure := explain(text, int(token.Pos), s.braces || s.labels); failure != nil {
+				return nil, failure
+			}
+			return s.finish(), nil
 		case parser.EOF:
-			return nil
-		case parser.ERROR:
-			return explain(text, t.braces > 0)
+			return s.finish(), nil
 		case parser.COMMENT:
 			continue
 		}
-		if failure := t.count(item); failure != nil {
-			return failure
+		if failure := s.next(token); failure != nil {
+			return nil, failure
 		}
+		s.last = token.Typ
 	}
 }
 
-// tokens counts the tokens of a query.
-type tokens struct {
-	all, open, operators int
-	// patterns are the regular expressions.
-	patterns patterns
-	// braces is how many of them are open. Inside are matchers, whose operators nest nothing.
-	braces int
-	// pattern says that the next string is a regular expression.
-	pattern bool
+func (s *scanner) finish() *scanner {
+	s.blank.WriteString(s.text[s.copied:])
+	return s
 }
 
-// count takes one more token into account.
-func (t *tokens) count(item parser.Item) *metric.Failure {
-	t.all++
-	switch item.Typ {
-	case parser.LEFT_BRACE:
-		t.braces++
-		t.open++
-	case parser.RIGHT_BRACE:
-		t.braces--
-		t.open--
-	case parser.LEFT_BRACKET: // a subquery of a subquery
-		t.operators++
-		t.open++
-	case parser.LEFT_PAREN:
-		t.open++
-	case parser.RIGHT_PAREN, parser.RIGHT_BRACKET:
-		t.open--
-	case parser.EQL_REGEX, parser.NEQ_REGEX:
-		t.pattern = true
+// next takes in one token.
+func (s *scanner) next(token parser.Item) *metric.Failure {
+	if s.tokens++; s.tokens > maxTokens {
+		return rejectQuery("it has too many words and signs, at most %d are allowed; make it shorter", maxTokens)
+	}
+	s.nest(token.Typ)
+	if s.depth > maxNesting {
+		return rejectQuery("brackets and operators may nest at most %d deep, and in a + b + c each operator counts; nest it less, or put parts of a long sum into brackets", maxNesting)
+	}
+	switch token.Typ {
 	case parser.STRING:
-		return t.text(item.Val)
-	default:
-		if t.braces == 0 && item.Typ.IsOperator() {
-			t.operators++
+		return s.literal(token)
+	case parser.IDENTIFIER:
+		if token.Val == partLabel {
+			return markIsOurs()
 		}
-	}
-	switch {
-	case t.all > maxTokens:
-		return rejectQuery("it has more than %d words and signs; make it shorter", maxTokens)
-	case t.open > maxOpen:
-		return rejectQuery("more than %d parentheses are open at a time; nest it less", maxOpen)
-	case t.operators > maxOperators:
-		return rejectQuery("it has more than %d operators and ranges; make it shorter", maxOperators)
 	}
 	return nil
 }
 
-// text takes a string into account, in its quotes.
-func (t *tokens) text(quoted string) *metric.Failure {
-	if t.braces == 0 {
-		return nil
-	}
-	if failure := variable(quoted); failure != nil {
-		return failure
-	}
-	if !t.pattern {
-		return nil
-	}
-	t.pattern = false
-	pattern, err := strutil.Unquote(quoted)
-	if err != nil { // the parser says so
-		return nil
-	}
-	return t.patterns.add(pattern)
+// markIsOurs refuses the label that marks times: with it, an old value could look fresh.
+func markIsOurs() *metric.Failure {
+	return rejectQuery("the label %s is set by the operator: it marks the times of values; leave it out", partLabel)
 }
 
-// Bounds of what a query makes Sysdig compute and return.
-const (
-	// maxReach is how far back ranges and subqueries look, all that are in each other together. An HPA acts on minutes.
-	maxReach = 24 * time.Hour
-	// maxSteps is how often subqueries evaluate what is in them. Sysdig returns at most 1,500 points of a series.
-	maxSteps = 1500
-	// maxRelabels is how many label_replace and label_join a query may have, and maxGrowth by how much those that are in each other may
-	// lengthen a label: by the references of a replacement ("$1$1") and the labels that are joined.
-	maxRelabels = 10
-	maxGrowth   = 16
-	// maxLabelText bounds what a replacement or a separator adds to a label, in bytes.
-	maxLabelText = 128
-	// maxSelectorUses is how often selectors may stand in a query. Each grows by what confines it.
-	maxSelectorUses = 40
-)
-
-// cost is what an expression makes Sysdig compute.
-type cost struct {
-	reach     time.Duration
-	steps     int64
-	growth    int
-	relabels  *int
-	selectors *int
-}
-
-// checkCost is the longest stretch of time that an expression looks back beyond its instant selectors, or why it is too expensive.
-func checkCost(expr parser.Expr) (reach time.Duration, failure *metric.Failure) {
-	c := cost{steps: 1, growth: 1, relabels: new(int), selectors: new(int)}
-	return c.of(expr)
-}
-
-// of looks at a node. c is what is around it.
-func (c cost) of(node parser.Node) (reach time.Duration, failure *metric.Failure) {
-	switch n := node.(type) {
-	case *parser.VectorSelector:
-		*c.selectors++
-	case *parser.MatrixSelector:
-		c.reach += min(n.Range, maxReach+1)
-	case *parser.SubqueryExpr:
-		c.reach += min(n.Range, maxReach+1)
-		c.steps *= max(int64(min(n.Range, maxReach+1)/stepOf(n)), 1)
-	case *parser.Call:
-		if failure := c.relabel(n); failure != nil {
-			return 0, failure
-		}
-	}
+// nest keeps count of how deep the tree gets. Arguments of a function lie beside each other.
+func (s *scanner) nest(token parser.ItemType) {
+	top := len(s.levels) - 1
 	switch {
-	case c.reach > maxReach:
-		return 0, rejectQuery("its ranges look back more than %dh; shorten them", maxReach/time.Hour)
-	case c.steps > maxSteps:
-		return 0, rejectQuery("its subqueries take more than %d steps; shorten the range or lengthen the step, as in [1h:1m]", maxSteps)
-	case c.growth > maxGrowth:
-		return 0, rejectQuery("label_replace and label_join in each other make labels more than %d times as long; use fewer references such as $1", maxGrowth)
-	case *c.relabels > maxRelabels:
-		return 0, rejectQuery("it has more than %d label_replace and label_join; use fewer", maxRelabels)
-	case *c.selectors > maxSelectorUses:
-		return 0, rejectQuery("it has more than %d selectors; use fewer", maxSelectorUses)
+	case token == parser.LEFT_PAREN:
+		s.labels = isLabelList(s.last)
+		s.levels = append(s.levels, 0)
+		s.depth++
+	case token == parser.RIGHT_PAREN && top > 0:
+		s.labels = false
+		s.depth -= 1 + s.levels[top]
+		s.levels = s.levels[:top]
+	case token == parser.LEFT_BRACE:
+		s.braces = true
+	case token == parser.RIGHT_BRACE:
+		s.braces = false
+	case token == parser.COMMA && top > 0 && !s.braces:
+		s.depth -= s.levels[top]
+		s.levels[top] = 0
+	case token.IsOperator() && !s.braces && !s.labels, token == parser.LEFT_BRACKET:
+		s.levels[top]++
+		s.depth++
 	}
-	reach = c.reach
-	for child := range parser.ChildrenIter(node) {
-		below, failure := c.of(child)
-		if failure != nil {
-			return 0, failure
-		}
-		reach = max(reach, below)
-	}
-	return reach, nil
 }
 
-// stepOf is the step of a subquery. Without one it is that of Sysdig, which nobody knows: the least that is likely.
-func stepOf(s *parser.SubqueryExpr) time.Duration {
-	if s.Step <= 0 {
-		return metric.Step
+// isLabelList tells whether a bracket behind a keyword holds labels.
+func isLabelList(keyword parser.ItemType) bool {
+	switch keyword {
+	case parser.BY, parser.WITHOUT, parser.ON, parser.IGNORING, parser.GROUP_LEFT, parser.GROUP_RIGHT:
+		return true
 	}
-	return s.Step
+	return false
 }
 
-// relabel takes a function of labels into account.
-func (c *cost) relabel(call *parser.Call) *metric.Failure {
-	var texts []string
-	for _, arg := range call.Args {
-		if s, ok := unwrap(arg).(*parser.StringLiteral); ok {
-			texts = append(texts, s.Val)
-		}
+// literal takes in a text. That of a matcher may be a regular expression, which is bounded and taken out, or a variable that nobody
+// has filled in.
+func (s *scanner) literal(token parser.Item) *metric.Failure {
+	text, err := strutil.Unquote(token.Val)
+	if err != nil {
+		return rejectQuery("%.40s is no text: %v", token.Val, err)
 	}
-	switch {
-	case call.Func.Name == "label_replace" && len(texts) == 4: // label, replacement, source, pattern
-		*c.relabels++
-		c.growth *= max(references(texts[1]), 1)
-		if failure := new(patterns).add(texts[3]); failure != nil {
+	if text == partLabel {
+		return markIsOurs()
+	}
+	switch s.last {
+	case parser.EQL, parser.NEQ:
+		return notFilledIn(text, variableInValue)
+	case parser.EQL_REGEX, parser.NEQ_REGEX:
+		if failure := notFilledIn(text, variableInPattern); failure != nil {
 			return failure
 		}
-		return checkLabelText(texts[1])
-	case call.Func.Name == "label_join" && len(texts) >= 2: // label, separator, sources
-		*c.relabels++
-		c.growth = min(c.growth*max(len(texts)-2, 1), maxGrowth+1)
-		return checkLabelText(texts[1])
+		if failure := s.patterns.add(text); failure != nil {
+			return failure
+		}
+		s.takeOut(token, text)
 	}
 	return nil
 }
 
-// references counts what a replacement takes from the source, in the syntax of Go's regular expressions.
-func references(replacement string) int {
-	count := 0
-	for i := 0; i < len(replacement); i++ {
-		if replacement[i] != '$' {
-			continue
-		}
-		if i+1 < len(replacement) && replacement[i+1] == '$' {
-			i++
-			continue
-		}
-		count++
-	}
-	return min(count, maxGrowth+1)
-}
-
-func checkLabelText(text string) *metric.Failure {
-	if len(text) > maxLabelText {
-		return rejectQuery("a text in label_replace or label_join has %d bytes, at most %d are allowed", len(text), maxLabelText)
-	}
-	return nil
+// takeOut puts another text in the place of a regular expression. Positions stay what they are.
+func (s *scanner) takeOut(token parser.Item, pattern string) {
+	s.regexps = append(s.regexps, pattern)
+	start, end := int(token.Pos)+1, int(token.Pos)+len(token.Val)-1
+	s.blank.WriteString(s.text[s.copied:start])
+	s.blank.WriteString(strings.Repeat("x", end-start))
+	s.copied = end
 }

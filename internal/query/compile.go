@@ -41,7 +41,12 @@ func Compile(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, targ
 	if d.Claim.Set() {
 		target.Selector = d.Claim.Selector
 	}
-	question, failure := compileQuestion(b, c, target)
+	said, failure := compileOwn(b)
+	if failure != nil {
+		d.Refused, d.Final = failure, true
+		return d
+	}
+	question, failure := compileQuestion(b, c, target, said)
 	if failure != nil {
 		d.Refused = failure
 		return d
@@ -69,6 +74,7 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 		noData = metric.Failf(metric.Rejected, "spec.onNoData: Value does not go with Pods metrics: a silent pod is left out, and a number for it would be a guess")
 	}
 	d.Refused = cmp.Or(selected, noData)
+	d.Final = d.Refused != nil
 	return d
 }
 
@@ -141,24 +147,43 @@ func number(field string, d v1alpha1.Decimal) (float64, *metric.Failure) {
 	return value, nil
 }
 
-func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target Target) (Question, *metric.Failure) {
+// own is what a binding says by itself, whatever its connection and its target are.
+type own struct {
+	measure metric.Measure
+	query   *rawQuery // nil for a typed source
+}
+
+// compileOwn compiles that. Only an edit of the binding mends a failure.
+func compileOwn(b *v1alpha1.SysdigMetricBinding) (said own, failure *metric.Failure) {
+	if said.measure, failure = compileMeasure(b); failure != nil {
+		return said, failure
+	}
+	switch source := b.Spec.Source; {
+	case source.PromQL != nil:
+		if failure = checkObjectLabel(source.PromQL.ObjectLabel, b.Spec.Target); failure == nil {
+			said.query, failure = parseRaw(source.PromQL.Query)
+		}
+	case !metricName(source.Metric.Name):
+		failure = metric.Failf(metric.Rejected, "spec.source.metric.name: must be a metric name such as net.http.request.count; a query goes into source.promQL")
+	}
+	return said, failure
+}
+
+func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target Target, said own) (Question, *metric.Failure) {
 	if need := c.Spec.Interval.Duration + c.Spec.IngestionLag.Duration + metric.Step; b.Spec.MaxAge.Duration < need {
 		return Question{}, metric.Failf(metric.Rejected,
 			"spec.maxAge: %s is shorter than the interval and the ingestionLag of connection %s plus one 10s point, so every sample would be too old; set it to %s or more",
 			b.Spec.MaxAge.Duration, c.Name, need)
 	}
-	measure, failure := compileMeasure(b)
-	if failure != nil {
-		return Question{}, failure
-	}
 	scope := ScopeOf(c)
 	var shape Shape
 	var view View
+	var failure *metric.Failure
 	if failure := cmp.Or(scope.Check(), unknownTo(scope.API, b)); failure != nil {
 		return Question{}, failure
 	}
-	if b.Spec.Source.PromQL != nil {
-		shape, view, failure = compileRaw(b, scope)
+	if said.query != nil {
+		shape, view, failure = compileRaw(b, scope, said.query)
 	} else {
 		shape, view, failure = compileTyped(b, scope, target)
 	}
@@ -166,7 +191,7 @@ func compileQuestion(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnecti
 		return Question{}, failure
 	}
 	view.All = b.Spec.Target != nil && b.Spec.Target.Selector != nil
-	return Question{Shape: shape.ID(), View: view, Measure: measure}, nil
+	return Question{Shape: shape.ID(), View: view, Measure: said.measure}, nil
 }
 
 func compileMeasure(b *v1alpha1.SysdigMetricBinding) (metric.Measure, *metric.Failure) {
@@ -224,6 +249,10 @@ func (s Scope) AsksData() bool { return s.API == v1alpha1.APIData }
 
 // Check is why nothing of a connection can be asked; nil when it can.
 func (s Scope) Check() *metric.Failure {
+	l := s.Labels
+	if slices.Contains([]string{l.Cluster, l.Namespace, l.WorkloadType, l.Workload, l.Pod}, partLabel) {
+		return metric.Failf(metric.Rejected, "spec.labelNames of connection %s: the label %s is set by the operator: it marks the times of values; write the label of the store", s.Connection, partLabel)
+	}
 	if !s.AsksData() {
 		return nil
 	}
@@ -256,9 +285,6 @@ func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (
 	where, failure := compileWhere(m.Where, names)
 	if failure != nil {
 		return Shape{}, View{}, failure
-	}
-	if !metricName(m.Name) {
-		return Shape{}, View{}, metric.Failf(metric.Rejected, "spec.source.metric.name: must be a metric name such as net.http.request.count; a query goes into source.promQL")
 	}
 	name, source := promQLName(m.Name), ""
 	if scope.AsksData() {

@@ -50,7 +50,7 @@ func TestBindingsThatCannotBeAskedSayWhatToChange(t *testing.T) {
 		"a Service without a selector":     {[]edit{target("v1", "Service", "web")}, "", "spec.target: Service web has no selector"},
 		"a kind without a label":           {[]edit{target("networking.k8s.io/v1", "Ingress", "front")}, "a=b", "spec.source.metric: Sysdig has no label for Ingress"},
 		"a Deployment of another group":    {[]edit{target("example.com/v1", "Deployment", "web")}, "a=b", "no label for Deployment"},
-		"a filter on the namespace":        {[]edit{where("a", "In", "b"), where("kube_namespace_name", "In", "bank")}, "a=b", "where[1].label: kube_namespace_name is set by the operator"},
+		"a filter on the namespace":        {[]edit{where("a", "In", "b"), where("kube_namespace_name", "In", "bank")}, "a=b", "where[1].label: kube_namespace_name cannot be a filter: it is set by the operator"},
 		"a filter on the dotted namespace": {[]edit{where("kubernetes.namespace.name", "NotIn", "shop")}, "a=b", "where[0].label"},
 		"a filter on half a namespace":     {[]edit{where("kubernetes.namespace_name", "In", "bank")}, "a=b", "where[0].label"},
 		"a filter on the cluster":          {[]edit{where("kubernetes.cluster.name", "In", "c2")}, "a=b", "where[0].label"},

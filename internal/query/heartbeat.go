@@ -119,10 +119,10 @@ func (h Heartbeat) perPod(n Needs) string {
 func (h Heartbeat) selector(namespaces []string) string {
 	var matchers []string
 	if len(namespaces) > 0 {
-		matchers = append(matchers, oneOf(h.Scope.Labels.Namespace, namespaces, true).String())
+		matchers = append(matchers, oneOf(h.Scope.Labels.Namespace, namespaces, true))
 	}
 	if h.Scope.Cluster != "" {
-		matchers = append(matchers, oneOf(h.Scope.Labels.Cluster, []string{h.Scope.Cluster}, true).String())
+		matchers = append(matchers, oneOf(h.Scope.Labels.Cluster, []string{h.Scope.Cluster}, true))
 	}
 	name := promQLName(h.Metric)
 	if len(matchers) == 0 {

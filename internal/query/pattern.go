@@ -1,180 +1,98 @@
 package query
 
 import (
-	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
-// Bounds of regular expressions. The parser of PromQL compiles them, and lists the texts that one matches when they are few.
+// Bounds of the regular expressions of a query, all together.
 const (
-	// maxRegexpBytes bounds one regular expression, and with it the memory that judging it takes. It is enough for 60 names of pods.
-	maxRegexpBytes = 2048
-	// maxRegexpSize bounds the programs of all regular expressions of a query together, in instructions and ranges of characters. To
-	// compile one takes some hundred bytes.
-	maxRegexpSize = 8192
-	// maxListed is how many texts Prometheus lists of what one matches (maxSetMatches in model/labels); with more it lists none.
-	maxListed = 256
-	// maxListedBytes bounds what the lists of all regular expressions of a query copy: each part of an expression copies the texts so far.
-	maxListedBytes = 256 << 10
-	// maxFolded bounds how many characters the classes of an expression with (?i) have together. Prometheus looks for the other cases of
-	// each one again, in about 10 ns, and a class such as [^a] has over a million.
-	maxFolded = 10 << 20
-	// maxUnicodeClasses is how many classes such as \pL one may have. Each takes some KB before its size is known; maxRegexpSize has
-	// room for fewer that are large.
-	maxUnicodeClasses = 64
+	// maxProgram is how many instructions they may have when they are compiled. A letter is one, so a query that is all letters stays
+	// below it; an instruction costs Sysdig some 500 bytes, and again for each selector of the confined query.
+	maxProgram = maxRawQuery
+	// maxUnicodeClasses is how many classes such as \pL they may have: each of them holds up to 700 ranges of letters, already when
+	// it is read.
+	maxUnicodeClasses = 8
 )
 
-// patterns are the regular expressions of a query, by what they cost together.
-type patterns struct{ size, listed int }
+// patterns are the regular expressions of a query.
+type patterns struct {
+	program, classes int
+}
 
-// add adds a regular expression to the others, or says why it is not compiled.
+// add takes in one regular expression. It never compiles any: repeats are counted, not written out.
 func (p *patterns) add(pattern string) *metric.Failure {
-	const tooExpensive = "its regular expressions are too expensive: "
-	const foldedMuch = "a regular expression has (?i) and large classes of characters; leave (?i) out, and write both cases, as in [éÉ]"
-	large := rejectQuery(tooExpensive+"they compile to more than %d instructions; repeat less than in a{0,999}, and use no large classes of characters", maxRegexpSize)
+	p.classes += unicodeClasses(pattern)
 	switch {
-	case len(pattern) > maxRegexpBytes:
-		return rejectQuery("a regular expression has %d bytes, at most %d are allowed; match a common prefix, as in web-.*", len(pattern), maxRegexpBytes)
-	case strings.Count(pattern, `\p`)+strings.Count(pattern, `\P`) > maxUnicodeClasses:
-		return large
-	case folds(pattern) && hasLargeRanges(pattern):
-		return rejectQuery(foldedMuch)
+	case p.classes > maxUnicodeClasses:
+		return rejectQuery("its regular expressions have too many large classes such as \\pL, at most %d are allowed; write .* or [a-z]", maxUnicodeClasses)
+	case foldsCase(pattern) && isWide(pattern):
+		return rejectQuery("the regular expression %q has classes of letters beyond ASCII without regard to case; leave (?i) out and write both cases, such as [Éé]", clip(pattern))
 	}
-	tree, err := syntax.Parse(pattern, syntax.Perl|syntax.DotNL) // as Prometheus does
+	parsed, err := syntax.Parse(pattern, syntax.Perl|syntax.DotNL)
 	if err != nil {
-		return nil // the parser says so
+		return rejectQuery("the regular expression %q: %.100s", clip(pattern), err)
 	}
-	if folds(pattern) && classified(tree) > maxFolded {
-		return rejectQuery(foldedMuch)
-	}
-	if p.size += regexpSize(tree); p.size > maxRegexpSize {
-		return large
-	}
-	if p.listed += list(tree, 0).bytes; p.listed > maxListedBytes {
-		return rejectQuery(tooExpensive + "they have too many parts, each of which is combined with the others; write fewer, as in web-.*")
+	p.program += instructions(parsed)
+	if p.program > maxProgram {
+		return rejectQuery("its regular expressions are too large, at most %d instructions are allowed; repeat less than in a{0,999}, and use no large classes of characters", maxProgram)
 	}
 	return nil
 }
 
-// folds reports whether a regular expression disregards case somewhere.
-func folds(pattern string) bool {
-	return regexp.MustCompile(`\(\?[a-zA-Z]*i`).MatchString(pattern)
-}
-
-// hasLargeRanges reports whether there may be ranges of characters beyond ASCII. To fold these takes long while it is parsed.
-func hasLargeRanges(pattern string) bool {
-	beyondASCII := strings.ContainsFunc(pattern, func(r rune) bool { return r > 0x7f }) || strings.Contains(pattern, `\x{`)
-	return beyondASCII && strings.Contains(pattern, "[")
-}
-
-// classified is how many characters all classes of an expression have together.
-func classified(tree *syntax.Regexp) (characters int) {
-	if tree.Op == syntax.OpCharClass {
-		characters = classSize(tree.Rune)
+// instructions is about how many instructions an expression compiles to. The parser bounds repeats of repeats by 1,000, and how
+// deep expressions nest.
+func instructions(re *syntax.Regexp) int {
+	within := 0
+	for _, sub := range re.Sub {
+		within = min(within+instructions(sub), maxProgram+1)
 	}
-	for _, sub := range tree.Sub {
-		characters += classified(sub)
-	}
-	return characters
-}
-
-// classSize is how many characters are in the ranges of a class.
-func classSize(ranges []rune) (characters int) {
-	for i := 0; i+1 < len(ranges); i += 2 {
-		characters += int(ranges[i+1]-ranges[i]) + 1
-	}
-	return characters
-}
-
-// regexpSize is about how many instructions and ranges of characters the program of a regular expression has. Repeats are not unrolled
-// to find that out. It is never more than one beyond maxRegexpSize.
-func regexpSize(tree *syntax.Regexp) int {
-	size := 1
-	if tree.Op == syntax.OpLiteral {
-		size = len(tree.Rune)
-	}
-	if tree.Op == syntax.OpCharClass {
-		size += len(tree.Rune) / 2
-	}
-	if tree.Op == syntax.OpCapture {
-		size += 3 // two instructions, and what is kept for each
-	}
-	for _, sub := range tree.Sub {
-		size = min(size+regexpSize(sub), maxRegexpSize+1)
-	}
-	if tree.Op == syntax.OpRepeat {
-		size *= max(tree.Min, tree.Max, 1) // at most 1,000, as the syntax has it
-	}
-	return min(size, maxRegexpSize+1)
-}
-
-// textHeader is what a text takes in a list beside its own bytes: a string of Go, in a list that grows.
-const textHeader = 32
-
-// listing is what Prometheus does to list the texts that an expression matches behind a text.
-type listing struct {
-	// texts is how many there are, and 0 when they are not listed.
-	texts int
-	// length is that of the longest, and bytes what was copied, also when they are not listed in the end.
-	length, bytes int
-}
-
-// list goes through an expression as findSetMatches of Prometheus' model/labels does, without the texts. length is that of the text in
-// front of it.
-func list(tree *syntax.Regexp, length int) listing {
-	switch tree.Op { //nolint:exhaustive // what else there is, is not listed
-	case syntax.OpEmptyMatch:
-		return listing{texts: 1, length: length, bytes: textHeader}
+	switch re.Op {
 	case syntax.OpLiteral:
-		length += len(string(tree.Rune))
-		return listing{texts: 1, length: length, bytes: textHeader + length}
-	case syntax.OpCharClass:
-		return listClass(tree.Rune, length)
-	case syntax.OpCapture:
-		return list(tree.Sub[0], length)
+		return len(re.Rune)
+	case syntax.OpCharClass: // pairs of first and last rune
+		return 1 + len(re.Rune)/2
 	case syntax.OpConcat:
-		return listConcat(tree.Sub, length)
+		return within
 	case syntax.OpAlternate:
-		return listAlternate(tree.Sub, length)
+		return within + len(re.Sub) - 1
+	case syntax.OpCapture:
+		return within + 2
+	case syntax.OpRepeat:
+		return (within + 1) * max(re.Min+1, re.Max)
+	default:
+		return within + 1
 	}
-	return listing{}
 }
 
-func listClass(ranges []rune, length int) listing {
-	texts := classSize(ranges)
-	if texts > maxListed {
-		return listing{}
-	}
-	if len(ranges) > 0 {
-		length += len(string(ranges[len(ranges)-1])) // the last is the longest
-	}
-	return listing{texts: texts, length: length, bytes: texts * (textHeader + length)}
+// unicodeClasses counts classes of Unicode.
+func unicodeClasses(pattern string) int {
+	return strings.Count(pattern, `\p`) + strings.Count(pattern, `\P`)
 }
 
-func listConcat(parts []*syntax.Regexp, length int) listing {
-	all := listing{texts: 1, length: length}
-	for _, part := range parts {
-		of := list(part, all.length) // for each text so far
-		all.bytes += all.texts * of.bytes
-		if all.texts, all.length = all.texts*of.texts, of.length; all.texts == 0 || all.texts > maxListed {
-			return listing{bytes: all.bytes}
+// foldsCase tells whether a pattern may have the flag i anywhere.
+func foldsCase(pattern string) bool {
+	for _, group := range strings.Split(pattern, "(?")[1:] {
+		flags := strings.TrimLeft(group, "-sUm")
+		if strings.HasPrefix(flags, "i") {
+			return true
 		}
 	}
-	return all
+	return false
 }
 
-func listAlternate(parts []*syntax.Regexp, length int) listing {
-	var all listing
-	for _, part := range parts {
-		of := list(part, length)
-		all.bytes += of.bytes
-		all.length = max(all.length, of.length)
-		if all.texts += of.texts; of.texts == 0 || all.texts > maxListed {
-			return listing{bytes: all.bytes}
+// isWide tells whether a pattern may have classes of letters beyond ASCII. Folding one of those takes milliseconds.
+func isWide(pattern string) bool {
+	if !strings.Contains(pattern, "[") {
+		return false
+	}
+	for i, r := range pattern {
+		if r >= utf8.RuneSelf || r == '\\' && i+1 < len(pattern) && strings.ContainsRune("x01234567", rune(pattern[i+1])) {
+			return true
 		}
 	}
-	return all
+	return false
 }

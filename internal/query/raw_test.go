@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
 )
 
 // golden writes the confinement of namespace shop into an expected query, in place of each ⌂, and appends the time vectors
@@ -140,6 +142,93 @@ func TestRawQueriesThatCannotBeConfinedAreRefused(t *testing.T) {
 	}
 }
 
+// TestDataCannotMarkItself plays series with the label that marks times: their numbers are no times, so an old value stays old.
+func TestDataCannotMarkItself(t *testing.T) {
+	s := newSysdig(t)
+	s.series("old", "c1", "shop", "web", "web-0", 3, 6*time.Minute)
+	for _, part := range []string{"0", "time", "value", "1m"} {
+		forged := map[string]string{"__name__": "old", "kube_cluster_name": "c1", "kube_namespace_name": "shop", "kube_pod_name": "web-0", partLabel: part}
+		sysdigtest.Fill(s.Store(), forged, noon.Add(-20*time.Minute), noon.Add(-6*time.Minute), func(time.Time) float64 { return float64(noon.Unix()) })
+	}
+	for name, test := range map[string]struct {
+		edits []edit
+		want  string
+	}{
+		"a series as it is":                 {[]edit{raw(`max_over_time(old{kube_workload_name="web"}[10m]) or max_over_time(old[10m])`, "")}, "HTTP 422"},
+		"one series as it is":               {[]edit{raw(`max_over_time(old{kube_workload_name=""}[10m]) > 0`, "")}, "HTTP 422"},
+		"a series by its label":             {[]edit{raw(`max by (kube_pod_name) (max_over_time(old[10m]))`, "kube_pod_name"), target("v1", "Pod", "web-0")}, "Stale"},
+		"a series with labels left out":     {[]edit{raw(`max without (kube_workload_name) (max_over_time(old[10m]))`, "kube_pod_name"), target("v1", "Pod", "web-0")}, "HTTP 422"},
+		"a series of an external metric":    {[]edit{external, raw(`sum without (x) (sum_over_time(old{kube_workload_name=""}[10m]))`, "")}, "HTTP 422"},
+		"a typed source":                    {[]edit{metricNamed("old"), window(10 * time.Minute)}, "Stale"},
+		"a typed source with a filter":      {[]edit{metricNamed("old"), window(10 * time.Minute), external, where("kube_pod_name", "In", "web-0")}, "Stale"},
+		"a typed source with a dimension":   {[]edit{metricNamed("old"), window(10 * time.Minute), external, dimensions("kube_pod_label_app")}, "Stale"},
+		"a typed source that is kept apart": {[]edit{metricNamed("old"), window(10 * time.Minute), every("v1", "Pod", nil)}, "web-0: Stale"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := compile(t, binding(test.edits...), connection())
+			answers, err := s.line().Ask(query.Plan([]query.Question{d.Question}, query.Whole), attempt.At)
+			if err != nil { // the store refuses to mark two series alike
+				if test.want != "HTTP 422" || metric.AsFailure(err).Reason != metric.Rejected {
+					t.Errorf("got %v, want %s", err, test.want)
+				}
+				return
+			}
+			outcome := query.Plan([]query.Question{d.Question}, query.Whole)[0].Read(answers[0], attempt, nil)[0]
+			if got := show(outcome); !strings.HasPrefix(got, test.want) {
+				t.Errorf("%s gives %s, want %s", d.Query(), got, test.want)
+			}
+		})
+	}
+}
+
+// TestOneForgedSeriesIsAValue reads a single series that has the mark: it is the value, and as old as its points.
+func TestOneForgedSeriesIsAValue(t *testing.T) {
+	for part, want := range map[string]string{"0": "Stale", "time": "Stale", "value": "Stale"} {
+		s := newSysdig(t)
+		forged := map[string]string{"__name__": "old", "kube_cluster_name": "c1", "kube_namespace_name": "shop", partLabel: part}
+		sysdigtest.Fill(s.Store(), forged, noon.Add(-20*time.Minute), noon.Add(-6*time.Minute), func(time.Time) float64 { return float64(noon.Unix()) })
+		d := compile(t, binding(raw(`max_over_time(old[10m])`, "")), connection())
+		if got := show(s.askOne(d.Question, nil)); !strings.HasPrefix(got, want) {
+			t.Errorf("marked %q: got %s, want %s", part, got, want)
+		}
+	}
+}
+
+// TestNobodyNamesTheMark tries all places of a binding and a connection that take a label.
+func TestNobodyNamesTheMark(t *testing.T) {
+	names := func(l v1alpha1.LabelNames) func(*v1alpha1.SysdigConnection) {
+		return func(c *v1alpha1.SysdigConnection) { c.Spec.LabelNames = l }
+	}
+	data := func(c *v1alpha1.SysdigConnection) { c.Spec.API = v1alpha1.APIData }
+	for name, test := range map[string]struct {
+		binding    []edit
+		connection []func(*v1alpha1.SysdigConnection)
+		field      string
+	}{
+		"objectLabel":                   {binding: []edit{raw("sum(x)", partLabel)}, field: "spec.source.promQL.objectLabel"},
+		"a dimension of PromQL":         {binding: []edit{external, raw("sum(x)", ""), dimensions(partLabel)}, field: "spec.source.promQL.dimensions[0]"},
+		"a dimension":                   {binding: []edit{external, dimensions(partLabel)}, field: "spec.source.metric.dimensions[0]"},
+		"a dimension with dots":         {binding: []edit{external, dimensions("sysdig.metrics.part")}, field: "spec.source.metric.dimensions[0]"},
+		"a dimension of the data API":   {binding: []edit{external, dimensions(partLabel)}, connection: []func(*v1alpha1.SysdigConnection){data}, field: "spec.source.metric.dimensions[0]"},
+		"a filter":                      {binding: []edit{where(partLabel, v1alpha1.FilterIn, "0")}, field: "spec.source.metric.where[0].label"},
+		"a filter with dots":            {binding: []edit{where("sysdig.metrics_part", v1alpha1.FilterNotIn, "0")}, field: "spec.source.metric.where[0].label"},
+		"the label of pods":             {connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{Pod: partLabel})}, field: "spec.labelNames"},
+		"the label of namespaces":       {connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{Namespace: partLabel})}, field: "spec.labelNames"},
+		"the label of clusters":         {connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{Cluster: partLabel})}, field: "spec.labelNames"},
+		"the label of workloads":        {connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{Workload: partLabel})}, field: "spec.labelNames"},
+		"the label of kinds, data API":  {connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{WorkloadType: partLabel}), data}, field: "spec.labelNames"},
+		"the label of pods, of PromQL":  {binding: []edit{raw("sum(x)", "")}, connection: []func(*v1alpha1.SysdigConnection){names(v1alpha1.LabelNames{Pod: partLabel})}, field: "spec.labelNames"},
+		"a label that is told as it is": {binding: []edit{external, dimensions("told")}, connection: []func(*v1alpha1.SysdigConnection){data}, field: "spec.source.metric.dimensions[0]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := query.Compile(binding(test.binding...), connection(test.connection...), query.Target{Selector: "app=web", Labels: map[string]string{"told": partLabel}})
+			if d.Refused == nil || !strings.HasPrefix(d.Refused.Message, test.field) || !strings.Contains(d.Refused.Message, "set by the operator") {
+				t.Errorf("got %v, want %s", d.Refused, test.field)
+			}
+		})
+	}
+}
+
 func TestTheAgeOfARawValueIsThatOfItsOldestSelector(t *testing.T) {
 	s := newSysdig(t)
 	s.series("x", "c1", "shop", "web", "web-0", 1, 0)
@@ -165,7 +254,8 @@ func TestTheAgeOfARawValueIsThatOfItsOldestSelector(t *testing.T) {
 		"several series where one is needed":        {`x`, "", "web", "Implausible"},
 		"several series of one object":              {`x or z`, label, "web", "Implausible"},
 		"a label that the answer lacks":             {`sum(x)`, label, "web", "Implausible"},
-		"a NaN":                                     {`sum(x) * 0 / 0`, "", "web", "Implausible"},
+		"a NaN":                                     {`sum(x) * 0 / 0`, "", "web", "Implausible: the value is NaN, which is not a number that an HPA can use; a ratio or a quantile is NaN without traffic: write the query of source.promQL as (…) >= 0"},
+		"a NaN that is left out":                    {`(sum(x) * 0 / 0) >= 0`, "", "web", "NoData"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

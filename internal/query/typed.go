@@ -2,7 +2,6 @@ package query
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -48,7 +47,12 @@ func (s Shape) promQL(n narrow) string {
 
 // newestPoint is a vector of the time of the newest point per row, marked by partLabel.
 func newestPoint(selector, row, part string) string {
-	return fmt.Sprintf(`label_replace(max by (%s) (timestamp(%s)), "%s", "%s", "", "")`, row, selector, partLabel, part)
+	return mark(fmt.Sprintf("max by (%s) (timestamp(%s))", row, selector), part)
+}
+
+// mark sets partLabel in all series of a vector, whatever they said themselves. The empty part takes it away.
+func mark(vector, part string) string {
+	return fmt.Sprintf(`label_replace(%s, "%s", "%s", "", "")`, vector, partLabel, part)
 }
 
 // rowLabels are the labels that tell the rows of the answer apart.
@@ -77,15 +81,15 @@ func (s Shape) rowLabels() []string {
 // matchers confine a selector to the cluster, the wanted namespaces and objects, and the filters.
 func (s Shape) matchers(n narrow) string {
 	var b strings.Builder
-	b.WriteString("{" + oneOf(s.Scope.Labels.Namespace, n.namespaces, true).String())
+	b.WriteString("{" + oneOf(s.Scope.Labels.Namespace, n.namespaces, true))
 	if s.Scope.Cluster != "" {
-		b.WriteString("," + oneOf(s.Scope.Labels.Cluster, []string{s.Scope.Cluster}, true).String())
+		b.WriteString("," + oneOf(s.Scope.Labels.Cluster, []string{s.Scope.Cluster}, true))
 	}
 	if len(n.workloads) > 0 {
-		b.WriteString("," + oneOf(s.Scope.Labels.Workload, n.workloads, true).String())
+		b.WriteString("," + oneOf(s.Scope.Labels.Workload, n.workloads, true))
 	}
 	if len(n.pods) > 0 {
-		b.WriteString("," + oneOf(s.Scope.Labels.Pod, n.pods, true).String())
+		b.WriteString("," + oneOf(s.Scope.Labels.Pod, n.pods, true))
 	}
 	b.WriteString(s.Where + "}")
 	return b.String()
@@ -129,5 +133,3 @@ func groupFunction(g metric.Aggregation) string {
 		return "avg"
 	}
 }
-
-func quoteRegexp(value string) string { return regexp.QuoteMeta(value) }

@@ -163,8 +163,10 @@ type Definition struct {
 	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation.
 	Observed *metric.Sample
 
-	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set.
+	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set. Final: it is because of the
+	// binding's own text, so that nothing but an edit of it changes that.
 	Refused  *metric.Failure
+	Final    bool
 	Question Question
 }
 

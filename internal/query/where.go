@@ -2,6 +2,7 @@ package query
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,8 +58,13 @@ func compileDimensions(field string, wanted []v1alpha1.Dimension, names naming, 
 	return of, as, nil
 }
 
-// groupable tells whether PromQL can group by a label of this name. Unlike in matchers, it cannot be quoted there.
+// groupable tells whether PromQL can group by a label of this name. Unlike in matchers, it cannot be quoted there. The API server
+// has bounded how long it is, but what is parsed must not depend on who else has looked.
 func groupable(name string) bool {
+	const longest = 128 // as LabelName in the API
+	if len(name) > longest {
+		return false
+	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr("sum by (" + name + ") (x)")
 	sum, ok := expr.(*parser.AggregateExpr)
 	return err == nil && ok && slices.Equal(sum.Grouping, []string{name})
@@ -71,15 +77,15 @@ func compileWhere(filters []v1alpha1.LabelFilter, names naming) (string, *metric
 	if names.AsksData() {
 		separator = " and "
 	}
+	taken := confined(names.Labels)
 	for i, f := range filters {
 		name := names.label(f.Label)
-		if name == names.Labels.Namespace || name == names.Labels.Cluster {
-			return "", metric.Failf(metric.Rejected,
-				"spec.source.metric.where[%d].label: %s is set by the operator: a binding sees its own namespace in the connection's cluster", i, f.Label)
+		if why := taken[name]; why != "" {
+			return "", metric.Failf(metric.Rejected, "spec.source.metric.where[%d].label: %s cannot be a filter: %s", i, f.Label, why)
 		}
 		in := f.Operator == v1alpha1.FilterIn
 		if !names.AsksData() {
-			matchers = append(matchers, ","+oneOf(name, f.Values, in).String())
+			matchers = append(matchers, ","+oneOf(name, f.Values, in))
 			continue
 		}
 		clause, failure := compileClause(name, f.Values, in)
@@ -104,23 +110,25 @@ func compileClause(label string, values []string, in bool) (string, *metric.Fail
 	return clause, nil
 }
 
-// oneOf matches a label that is (or is not) one of the values. Values are matched literally, whatever they contain.
-func oneOf(label string, values []string, in bool) *promlabels.Matcher {
+// oneOf is a matcher of a label that is (or is not) one of the values. Values are matched literally, whatever they contain. Nothing
+// is compiled here: Sysdig does that.
+func oneOf(label string, values []string, in bool) string {
+	m := promlabels.Matcher{Name: label, Type: promlabels.MatchNotEqual}
 	values = slices.Compact(slices.Sorted(slices.Values(values)))
 	if len(values) == 1 {
-		kind := promlabels.MatchNotEqual
+		m.Value = values[0]
 		if in {
-			kind = promlabels.MatchEqual
+			m.Type = promlabels.MatchEqual
 		}
-		return promlabels.MustNewMatcher(kind, label, values[0])
+		return m.String()
 	}
 	quoted := make([]string, len(values))
 	for i, value := range values {
-		quoted[i] = quoteRegexp(value)
+		quoted[i] = regexp.QuoteMeta(value)
 	}
-	kind := promlabels.MatchNotRegexp
+	m.Type, m.Value = promlabels.MatchNotRegexp, strings.Join(quoted, "|")
 	if in {
-		kind = promlabels.MatchRegexp
+		m.Type = promlabels.MatchRegexp
 	}
-	return promlabels.MustNewMatcher(kind, label, strings.Join(quoted, "|"))
+	return m.String()
 }

@@ -384,6 +384,18 @@ var wrongDimensions = []wrong{
 		"spec.source.promQL.dimensions[1]", "Duplicate value",
 	},
 	{
+		"the mark of times as an object label", `{` + promQL(`{query: up, objectLabel: sysdig_metrics_part}`),
+		"spec.source.promQL.objectLabel", "is set by the operator: it marks the times of values",
+	},
+	{
+		"the mark of times as a dimension", dimensions(`[sysdig_metrics_part]`),
+		"spec.source.metric.dimensions[0]", "is set by the operator: it marks the times of values",
+	},
+	{
+		"a filter on the mark of times", where(`{label: sysdig_metrics_part, operator: In, values: ["0"]}`),
+		"spec.source.metric.where[0].label", "is set by the operator: it marks the times of values",
+	},
+	{
 		"the namespace as a dimension of PromQL", `{` + promQL(`{query: up, dimensions: [kube_namespace_name]}`),
 		"spec.source.promQL.dimensions[0]", "is set by the operator",
 	},

@@ -48,6 +48,10 @@ var wrongConnections = []wrong{
 		"spec.endpoint.caBundle", "must hold PEM certificates that begin with -----BEGIN CERTIFICATE-----",
 	},
 	{
+		"the mark of times as a label name", `{labelNames: {pod: sysdig_metrics_part}}`,
+		"spec.labelNames.pod", "is set by the operator: it marks the times of values",
+	},
+	{
 		"the token in a header", `{endpoint: {headers: [{name: Authorization, value: Bearer secret}]}}`,
 		"spec.endpoint.headers[0].name", "or begin with X-Sysdig-",
 	},
