@@ -88,9 +88,7 @@ func (p Policy) explain(r Reading, now time.Time) *Failure {
 	if r.Failure == nil {
 		return Failf(Stale, "%s", age)
 	}
-	explained := *r.Failure
-	explained.Message += "; " + age
-	return &explained
+	return r.Failure.Add("; " + age)
 }
 
 // assumed is OnNoData's value as of an answer.

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -52,8 +53,12 @@ func Reasons() []Reason {
 type Failure struct {
 	// Reason is never empty.
 	Reason Reason
-	// Message says what happened, for a human. It never holds a secret and is bounded by whoever made it.
+	// Message says what happened, to everybody who may see a binding. It holds no secret, nothing of other tenants, and nothing of what is
+	// inside of the platform, such as hosts, addresses and Secrets. It is bounded by whoever made it.
 	Message string
+	// Detail says the same in full, to who may see the SysdigConnection and the operator's log. It holds no secret. Empty: Message says
+	// all.
+	Detail string
 	// RetryAfter is how long the backend asks to be left alone; zero when it did not say.
 	RetryAfter time.Duration
 	// Err is the cause, if there is one.
@@ -68,15 +73,35 @@ func Failf(reason Reason, format string, args ...any) *Failure {
 // Error implements error as "Reason: message".
 func (f *Failure) Error() string { return string(f.Reason) + ": " + f.Message }
 
+// Full is what the platform team reads.
+func (f *Failure) Full() string { return cmp.Or(f.Detail, f.Message) }
+
+// Withhold returns the failure with another message for tenants. What it has said before is left to the platform team.
+func (f *Failure) Withhold(message string) *Failure {
+	withheld := *f
+	withheld.Message, withheld.Detail = message, f.Full()
+	return &withheld
+}
+
+// Add returns the failure with more words for everybody.
+func (f *Failure) Add(words string) *Failure {
+	more := *f
+	more.Message += words
+	if f.Detail != "" {
+		more.Detail += words
+	}
+	return &more
+}
+
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
 // AsFailure returns the failure inside err. An error without a reason word is Unavailable: whatever is unknown must
-// never look like data or like its absence.
+// never look like data or like its absence. Nobody knows what its text holds, so that tenants do not see it.
 func AsFailure(err error) *Failure {
 	var f *Failure
 	if errors.As(err, &f) {
 		return f
 	}
-	return &Failure{Reason: Unavailable, Message: err.Error(), Err: err}
+	return &Failure{Reason: Unavailable, Message: "an unexpected error; ask the platform team to look into the operator's log", Detail: err.Error(), Err: err}
 }

@@ -62,6 +62,14 @@ func (p *Poller) clocked(ctx context.Context, r *round, needs query.Needs) beat 
 	return second
 }
 
+// ofHeartbeat is why a heartbeat failed, as all bindings of the connection are told: what Sysdig refuses is no query of theirs.
+func ofHeartbeat(failure *metric.Failure) *metric.Failure {
+	if failure.Reason != metric.Rejected {
+		return failure
+	}
+	return failure.Withhold("Sysdig refuses the heartbeat of the SysdigConnection; ask the platform team: its condition Ready says more")
+}
+
 // beat is how one heartbeat ended.
 type beat struct {
 	at      time.Time
@@ -100,7 +108,7 @@ func (p *Poller) beat(ctx context.Context, r *round, needs query.Needs, at time.
 	case errors.Is(err, errNoRoom): // it will be no other the next time
 		b.failure = metric.Failf(metric.RateLimited, "the heartbeat of connection %s takes more than %d requests, %s", r.connection.Name, b.calls, tooDear)
 	case err != nil:
-		b.failure = metric.AsFailure(err)
+		b.failure = ofHeartbeat(metric.AsFailure(err))
 	default:
 		b.heard, b.failure = r.connection.Heartbeat.Read(answer, at, needs)
 	}

@@ -272,9 +272,9 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 	for i, a := range asks {
 		took.ask = a
 		if err != nil {
-			took.failure = metric.AsFailure(err)
+			took.failure = a.request.Own(metric.AsFailure(err))
 		} else {
-			took.failure, took.rows = query.Complete(answers[i]), len(answers[i].Series)
+			took.failure, took.rows = a.request.Own(query.Complete(answers[i])), len(answers[i].Series)
 		}
 		p.took(r, took, res, attempt)
 		if took.failure == nil {

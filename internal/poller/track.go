@@ -66,16 +66,15 @@ func (t *track) refuse(why *metric.Failure, now time.Time) {
 		t.pause = &backoff.ExponentialBackOff{InitialInterval: firstQuarantine, Multiplier: 2, RandomizationFactor: 0.1, MaxInterval: longestQuarantine}
 	}
 	until := now.Add(t.pause.NextBackOff())
-	told := *why
-	told.Message = fmt.Sprintf("%s; the query is tried again at %s or when it is edited", why.Message, until.UTC().Format(time.TimeOnly))
-	t.missed, t.refused, t.until = 0, &told, until
+	t.missed, t.until = 0, until
+	t.refused = why.Add(fmt.Sprintf("; the query is tried again at %s or when it is edited", until.UTC().Format(time.TimeOnly)))
 }
 
 // state says what is wrong with the request; empty when nothing is.
 func (t *track) state(now time.Time) string {
 	switch {
 	case t.quarantined(now) != nil:
-		return t.refused.Error()
+		return string(t.refused.Reason) + ": " + t.refused.Full()
 	case t.missed > 0:
 		return fmt.Sprintf("not answered for %d rounds", t.missed)
 	}

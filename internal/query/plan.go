@@ -70,9 +70,12 @@ func (r *Request) Window() time.Duration {
 
 // Divisible tells whether the request can be halved: it asks about more than one namespace.
 func (r *Request) Divisible() bool {
-	return r.Part.depth < maxDepth && slices.ContainsFunc(r.Questions, func(q Question) bool {
-		return q.View.Namespace != r.Questions[0].View.Namespace
-	})
+	return r.Part.depth < maxDepth && r.shared()
+}
+
+// shared tells whether the request asks for more than one namespace.
+func (r *Request) shared() bool {
+	return slices.ContainsFunc(r.Questions, func(q Question) bool { return q.View.Namespace != r.Questions[0].View.Namespace })
 }
 
 // Plan merges questions into requests: one per shape, confined to the namespaces (and the objects, when they are few)

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -48,7 +49,9 @@ const maxSegments = 100_000
 // vectors that are joined or their union, and pods whose times were cut off look as if they had stopped.
 func Complete(answer sysdig.Answer) *metric.Failure {
 	if len(answer.Warnings) > 0 {
-		return metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0])
+		f := metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0])
+		f.Err = &sysdig.QueryError{Message: f.Message}
+		return f.Withhold("Sysdig says that its answer is incomplete; run the query of status.query in Sysdig to see why")
 	}
 	if rows := len(answer.Series); rows >= maxSegments {
 		return metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows)
@@ -68,6 +71,18 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 		outcomes[i] = reader{table: t, question: q, attempt: attempt, cluster: cluster, coverage: covered}.outcome()
 	}
 	return outcomes
+}
+
+// Own is a failure of the request as its tenants may read it. What Sysdig says about a query is for its author: when several namespaces
+// share the query, it may name what is another's.
+func (r *Request) Own(failure *metric.Failure) *metric.Failure {
+	var said *sysdig.QueryError
+	if failure == nil || !errors.As(failure, &said) || r.shared() {
+		return failure
+	}
+	own := *failure
+	own.Message = said.Message
+	return &own
 }
 
 // Fail gives every question the same failure.

@@ -83,7 +83,7 @@ func (s *sysdigStage) labelled(name, cluster, namespace string, value float64, l
 func (s *sysdigStage) answer(promQL string) string {
 	answer, err := s.client.Query(context.Background(), promQL, attempt.At)
 	if err != nil {
-		return metric.AsFailure(err).Message
+		return metric.AsFailure(err).Full()
 	}
 	return rowsOf(answer)
 }
@@ -93,7 +93,7 @@ func (s *sysdigStage) read(q query.Question, in query.Cluster) string {
 	requests := query.Plan([]query.Question{q}, query.Whole)
 	answers, err := s.line().Ask(requests, attempt.At)
 	if err != nil {
-		return metric.AsFailure(err).Message
+		return metric.AsFailure(err).Full()
 	}
 	outcome := requests[0].Read(answers[0], attempt, in)[0]
 	if sample := outcome.Reading.Sample; sample != nil {

@@ -92,7 +92,8 @@ func TestRecordedErrors(t *testing.T) {
 			if c.Status == 0 { // the source does not tell
 				c.Status = http.StatusForbidden
 			}
-			if got := statusFailure(c.Status, http.Header{}, c.Body, strings.Clone).Error(); got != want[c.Name] {
+			f := statusFailure(c.Status, http.Header{}, c.Body, strings.Clone)
+			if got := string(f.Reason) + ": " + f.Full(); got != want[c.Name] {
 				t.Errorf("got %q, want %q", got, want[c.Name])
 			}
 		})
@@ -192,8 +193,8 @@ func FuzzStatusFailure(f *testing.F) {
 		if got.Reason != metric.Unauthorized && got.Reason != metric.RateLimited && got.Reason != metric.Rejected && got.Reason != metric.Unavailable {
 			t.Fatalf("reason %q", got.Reason)
 		}
-		if len(got.Message) > 400 || !utf8.ValidString(got.Message) || strings.ContainsFunc(got.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Fatalf("message %q", got.Message)
+		if len(got.Detail) > 400 || !utf8.ValidString(got.Detail) || strings.ContainsFunc(got.Detail, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("detail %q", got.Detail)
 		}
 		if got.RetryAfter < 0 || got.RetryAfter > 4*time.Hour {
 			t.Fatalf("retry after %s", got.RetryAfter)

@@ -85,11 +85,8 @@ func NewClient(c Config) (*Client, error) {
 		return nil, err
 	}
 	client := &Client{
-		config: c, clock: c.Clock, secrets: &secrets{}, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		config: c, clock: c.clock(), secrets: &secrets{}, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		http: &http.Client{CheckRedirect: refuseRedirect, Transport: newTransport(c, trust, http.ProxyFromEnvironment)},
-	}
-	if client.clock == nil {
-		client.clock = clock.RealClock{}
 	}
 	client.config.Token = "" // it is held
 	if err := client.Rotate(c.Token); err != nil {
@@ -298,10 +295,10 @@ func (c *Client) read(response *http.Response, decode func(body []byte) error) e
 	c.decoding.Unlock()
 	switch {
 	case errors.Is(err, errRefused):
-		return metric.Failf(metric.Rejected, "%s", c.clean(err.Error()))
+		return withhold(metric.Failf(metric.Rejected, "%s", c.clean(err.Error())), errRefused.Error()+"; run the query of status.query in Sysdig to see why")
 	case err != nil:
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		return metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error()))
+		return withhold(metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error())), "Sysdig's answer could not be read; "+askPlatform)
 	}
 	return nil
 }
@@ -337,8 +334,13 @@ func (c *Client) request(ctx context.Context, q question) (*http.Request, error)
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.config.UserAgent)
+	repeatable(request)
 	return request, nil
 }
+
+// repeatable marks a request that reads only, by whatever method, for net/http: it is sent once more on another connection when the
+// server closes a kept one just then. A key without a value is not sent.
+func repeatable(request *http.Request) { request.Header["Idempotency-Key"] = []string{} }
 
 // redact takes the tokens out of what a server sends back: some echo the request.
 func (c *Client) redact(text string) string { return c.secrets.redact(text) }

@@ -56,7 +56,8 @@ func connect(t *testing.T, s *sysdigtest.Server, change ...func(*sysdig.Config))
 	return client
 }
 
-// wantFailure expects an error that is fit for a condition: its reason, one bounded line, and no token.
+// wantFailure expects an error that is fit for a condition: its reason, one bounded line, and no token. The fragments are of what the
+// platform team reads.
 func wantFailure(t *testing.T, err error, reason metric.Reason, fragments ...string) *metric.Failure {
 	t.Helper()
 	if err == nil {
@@ -76,12 +77,14 @@ func wantFailure(t *testing.T, err error, reason metric.Reason, fragments ...str
 	if f.Reason != reason {
 		t.Errorf("got %v, want %s", f, reason)
 	}
-	if len(f.Message) > 500 || strings.ContainsAny(f.Message, "\r\n\t\x00\x1b") {
-		t.Errorf("the message has %d bytes: %q", len(f.Message), f.Message)
+	for _, text := range []string{f.Message, f.Detail} {
+		if len(text) > 500 || strings.ContainsAny(text, "\r\n\t\x00\x1b") || strings.Contains(text, token[:12]) {
+			t.Errorf("the text has %d bytes: %q", len(text), text)
+		}
 	}
 	for _, fragment := range fragments {
-		if !strings.Contains(f.Message, fragment) {
-			t.Errorf("%q lacks %q", f.Message, fragment)
+		if !strings.Contains(f.Full(), fragment) {
+			t.Errorf("%q lacks %q", f.Full(), fragment)
 		}
 	}
 	return f

@@ -103,7 +103,7 @@ func unusable(token string, isKey bool) *metric.Failure {
 // notEnough is how Sysdig and IBM Cloud call a permission that is missing, by IBM's troubleshooting page.
 const notEnough = "Not enough privileges"
 
-// explain adds to a refusal what is known of the reason, and what helps.
+// explain adds to the detail of a refusal what is known of the reason, and what helps.
 func (c *Client) explain(request *http.Request, with *credential, status int, body []byte, f *metric.Failure) {
 	fault, cure := CredentialRefused, "Sysdig does not tell whether the token is wrong, expired or of another region: compare spec.endpoint with where the token was made, or renew the Secret"
 	text := bodyMessage(body)
@@ -119,7 +119,7 @@ func (c *Client) explain(request *http.Request, with *credential, status int, bo
 	case with.accepted.Load() && status == http.StatusUnauthorized:
 		fault, cure = CredentialExpired, "it was accepted before: it has expired or was reset, or its user is gone; put a new one into the Secret"
 	}
-	f.Message += "; " + cure
+	f.Detail = f.Full() + "; " + cure
 	f.Err = &CredentialError{fault}
 }
 

@@ -79,9 +79,10 @@ func (c *Client) Data(ctx context.Context, request DataRequest) (DataAnswer, err
 
 // notThere says what a missing data API speaks of: the connection, not the metric.
 func notThere(err error) *metric.Failure {
-	f := *metric.AsFailure(err)
-	f.Message += "; is the data API (spec.api of the connection) there, at spec.endpoint?"
-	return &f
+	f := metric.AsFailure(err)
+	missing := *f
+	missing.Detail = f.Full() + "; is the data API (spec.api of the connection) there, at spec.endpoint?"
+	return &missing
 }
 
 // dataBody is the body of a DataRequest.

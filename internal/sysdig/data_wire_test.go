@@ -142,8 +142,8 @@ func TestTheStatusOfTheDataAPIDecidesTheReason(t *testing.T) {
 		s := answering(t, say(status, body))
 		got, err := s.client(t).Data(t.Context(), cores())
 		f := wantFailure(t, err, reason, fmt.Sprintf("HTTP %d: why: Bearer [token] happened", status))
-		if names := strings.Contains(f.Message, "spec.api"); names != (status == 404) {
-			t.Errorf("%d: %q", status, f.Message)
+		if names := strings.Contains(f.Full(), "spec.api"); names != (status == 404) {
+			t.Errorf("%d: %q", status, f.Full())
 		}
 		if got.Rows != nil || got.RateLimit != 300 || !got.Date.Equal(noon) {
 			t.Errorf("%d: got %+v", status, got)

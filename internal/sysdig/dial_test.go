@@ -304,7 +304,7 @@ func TestEndpointsLeadNowhereInside(t *testing.T) {
 				t.Fatal(err)
 			}
 			failure := dial(t, address, resolver, policy.Check)
-			if failure.Reason != metric.Unavailable || !strings.Contains(failure.Message, way.what) || !strings.Contains(failure.Message, "--allow-endpoint-networks") {
+			if failure.Reason != metric.Unavailable || !strings.Contains(failure.Full(), way.what) || !strings.Contains(failure.Full(), "--allow-endpoint-networks") {
 				t.Errorf("got %v, want it to tell of %s", failure, way.what)
 			}
 			if n := tr.connections(); n != 0 {

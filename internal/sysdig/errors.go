@@ -1,14 +1,9 @@
 package sysdig
 
 import (
-	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -29,16 +24,31 @@ func statusFailure(status int, header http.Header, body []byte, redact func(stri
 	return httpFailure("Sysdig", statusReason(status), status, header, body, redact)
 }
 
-// httpFailure is a failure with what an answer says of itself. who names who answered.
+// httpFailure is a failure with what an answer says of itself, which anybody on the way may have written. who names who answered.
 func httpFailure(who string, reason metric.Reason, status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
 	f := metric.Failf(reason, "%s answered HTTP %d", who, status)
 	if text := clean(bodyMessage(body), redact); text != "" {
 		f.Message += ": " + text
 	}
+	f = withhold(f, fmt.Sprintf("%s answered HTTP %d%s", who, status, meaning(reason)))
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
 		f.RetryAfter = min(time.Duration(min(seconds, int(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
 	}
 	return f
+}
+
+// meaning is what a refusal means, for tenants.
+func meaning(reason metric.Reason) string {
+	switch reason {
+	case metric.Unauthorized:
+		return ", which refuses the credential of the SysdigConnection; " + askPlatform
+	case metric.RateLimited:
+		return ", which asks for fewer requests; " + askPlatform
+	case metric.Rejected:
+		return ", which refuses the query; run the query of status.query in Sysdig to see why"
+	default:
+		return "; " + askPlatform
+	}
 }
 
 func statusReason(status int) metric.Reason {
@@ -78,46 +88,6 @@ func bodyMessage(body []byte) string {
 	var text string
 	_ = json.Unmarshal(shapes.Error, &text) // an error that is no text says nothing to a human
 	return text
-}
-
-// transportFailure turns an error of the transport to Sysdig into a failure.
-func (c *Client) transportFailure(err error) *metric.Failure {
-	return transportFailure("Sysdig", err, c.redact)
-}
-
-// transportFailure turns an error of the transport into a failure. The address is left out of the message, but not the
-// host: it is the part of the error that a human needs. who names who was asked.
-func transportFailure(who string, err error, redact func(string) string) *metric.Failure {
-	f := &metric.Failure{Reason: metric.Unavailable, Err: err}
-	if text := err.Error(); redact(text) != text { // net/http quotes a malformed answer, which may echo the request
-		f.Err = nil
-	}
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
-		err = urlError.Err
-	}
-	var timeout net.Error
-	var untrusted *tls.CertificateVerificationError
-	var forbidden *forbiddenError
-	var redirected *redirectError
-	switch {
-	case errors.As(err, &forbidden):
-		f.Message = fmt.Sprintf("nothing was sent to %s: %s, where the operator sends nothing; correct spec.endpoint of the connection, or have the operator's flag --allow-endpoint-networks allow that network",
-			who, forbidden.why)
-	case errors.As(err, &redirected) && redirected.region() != "":
-		f.Message = fmt.Sprintf("%s redirects to %s, which is its region %s and is not followed so that the token stays where it belongs; correct spec.endpoint of the connection",
-			who, clean(redirected.to.Hostname(), redact), redirected.region())
-		f.Err = &CredentialError{CredentialWrongRegion}
-	case errors.Is(err, errRedirect):
-		f.Message = who + " redirects to another address, which is not followed so that the token stays where it belongs; correct spec.endpoint of the connection"
-	case errors.As(err, &untrusted):
-		f.Message = "the certificate of " + who + " is not trusted (check spec.endpoint.caBundle of the connection): " + clean(untrusted.Err.Error(), redact)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		f.Message = who + " did not answer in time"
-	default:
-		f.Message = "the request to " + who + " failed: " + clean(err.Error(), redact)
-	}
-	return f
 }
 
 // clean makes text of Sysdig's fit for a condition.

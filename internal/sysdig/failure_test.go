@@ -57,11 +57,14 @@ func TestTheStatusDecidesTheReason(t *testing.T) {
 				s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: status, Body: body})
 				_, err := client.Query(t.Context(), "x", noon)
 				f := wantFailure(t, err, reason, fmt.Sprintf("HTTP %d", status))
-				if strings.Contains(f.Message, "<") || f.RetryAfter != 0 {
+				if strings.Contains(f.Full(), "<") || f.RetryAfter != 0 {
 					t.Errorf("got %+v", f)
 				}
-				if name == "JSON" && body != "" && !strings.Contains(f.Message+";", ": what happened;") {
-					t.Errorf("got %q", f.Message)
+				if name == "JSON" && body != "" && !strings.Contains(f.Full()+";", ": what happened;") {
+					t.Errorf("got %q", f.Full())
+				}
+				if strings.Contains(f.Message, "what happened") || !strings.Contains(f.Message, fmt.Sprintf("Sysdig answered HTTP %d", status)) {
+					t.Errorf("tenants are told %q", f.Message)
 				}
 			})
 		}
@@ -170,12 +173,12 @@ func TestAnEchoedTokenIsTakenOutHoweverItIsWritten(t *testing.T) {
 	s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 403, Body: string(echo)})
 	client := connect(t, s, func(c *sysdig.Config) { c.Token = odd })
 	_, err = client.Query(t.Context(), "x", noon)
-	if f := wantFailure(t, err, metric.Unauthorized); strings.Contains(f.Message, "tok<") {
+	if f := wantFailure(t, err, metric.Unauthorized); strings.Contains(f.Full(), "tok<") {
 		t.Error(f)
 	}
 	s.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, Body: strings.Replace(string(echo), `"message"`, `"error"`, 1)})
 	_, err = client.Query(t.Context(), "x", noon)
-	if f := wantFailure(t, err, metric.Unavailable); strings.Contains(f.Message, "tok") {
+	if f := wantFailure(t, err, metric.Unavailable); strings.Contains(f.Full(), "tok") {
 		t.Error(f)
 	}
 }

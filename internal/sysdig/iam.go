@@ -178,6 +178,7 @@ func (s *tokenSource) ask(ctx context.Context) (tokenAnswer, error) {
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", s.config.UserAgent)
+	repeatable(request)
 	response, err := s.http.Do(request)
 	if err != nil {
 		return tokenAnswer{}, s.transportFailure(err)
@@ -211,9 +212,9 @@ func (s *tokenSource) statusFailure(response *http.Response, body []byte) *metri
 		fault := CredentialRefused
 		if s.of.accepted.Load() {
 			fault = CredentialExpired
-			f.Message += "; it was accepted before"
+			f.Detail += "; it was accepted before"
 		}
-		f.Message += "; check the API key in the Secret of spec.tokenSecretRef"
+		f.Detail += "; check the API key in the Secret of spec.tokenSecretRef"
 		f.Err = &CredentialError{fault}
 	}
 	return f
@@ -224,8 +225,10 @@ func (s *tokenSource) statusFailure(response *http.Response, body []byte) *metri
 func (s *tokenSource) transportFailure(err error) *metric.Failure {
 	var network *net.OpError
 	var untrusted *tls.CertificateVerificationError
+	var forbidden *forbiddenError
+	var proxy *proxyError
 	switch {
-	case errors.As(err, &network), errors.As(err, &untrusted), errors.Is(err, errRedirect), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+	case errors.As(err, &network), errors.As(err, &untrusted), errors.As(err, &forbidden), errors.As(err, &proxy), errors.Is(err, errRedirect), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 	default:
 		err = errors.New("what came is no answer")

@@ -358,10 +358,10 @@ func TestTheStatusOfIAMDecidesTheReason(t *testing.T) {
 		if f.RetryAfter != 2*time.Minute || got.RateLimit != 0 || !got.Date.IsZero() {
 			t.Errorf("%d: %+v, %+v", status, f, got)
 		}
-		if names := strings.Contains(f.Message, "spec.tokenSecretRef"); names != (reason == metric.Unauthorized) {
+		if names := strings.Contains(f.Full(), "spec.tokenSecretRef"); names != (reason == metric.Unauthorized) {
 			t.Errorf("%d: %s", status, f)
 		}
-		if status == http.StatusBadRequest && !strings.Contains(f.Message, "no key [key] with [token] and [token]") {
+		if status == http.StatusBadRequest && !strings.Contains(f.Full(), "no key [key] with [token] and [token]") {
 			t.Errorf("%d: %s", status, f)
 		}
 	}
