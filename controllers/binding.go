@@ -295,12 +295,15 @@ func (r *BindingReconciler) selectorOf(ctx context.Context, b *v1alpha1.SysdigMe
 
 func isService(t *v1alpha1.Target) bool { return t.APIVersion == "v1" && t.Kind == "Service" }
 
-// connection finds the connection and checks that the binding's namespace may use it.
+// connection finds the connection that the binding's namespace may use. One that it may not use looks like one that is not there: whoever
+// may write bindings could find out otherwise which there are.
 func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (*v1alpha1.SysdigConnection, *metric.Failure, error) {
+	name := b.Spec.ConnectionRef.Name
+	refused := metric.Failf(metric.Rejected, "spec.connectionRef.name: namespace %s has no SysdigConnection %s to use; correct the name, or ask the platform team to allow it to this namespace", b.Namespace, name)
 	var c v1alpha1.SysdigConnection
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: b.Spec.ConnectionRef.Name}, &c); err != nil {
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, &c); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, metric.Failf(metric.Rejected, "spec.connectionRef.name: there is no SysdigConnection %s; ask the platform team, or correct the name", b.Spec.ConnectionRef.Name), nil
+			return nil, refused, nil
 		}
 		return nil, nil, fmt.Errorf("reading the connection: %w", err)
 	}
@@ -313,7 +316,7 @@ func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMe
 	}
 	selector, err := metav1.LabelSelectorAsSelector(c.Spec.AllowedNamespaces.Selector)
 	if err != nil || !selector.Matches(labels.Set(namespace.Labels)) {
-		return nil, metric.Failf(metric.Rejected, "spec.connectionRef: SysdigConnection %s does not allow namespace %s; see its spec.allowedNamespaces", c.Name, b.Namespace), nil
+		return nil, refused, nil
 	}
 	return &c, nil, nil
 }

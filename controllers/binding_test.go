@@ -52,6 +52,11 @@ func (r reader) Get(_ context.Context, key types.NamespacedName, into client.Obj
 				*into = *s
 				return nil
 			}
+		case *corev1.Namespace:
+			if n, ok := o.(*corev1.Namespace); ok {
+				*into = *n
+				return nil
+			}
 		case *corev1.Service:
 			if s, ok := o.(*corev1.Service); ok {
 				*into = *s
@@ -388,5 +393,38 @@ func TestMadeUpKindsCostAFewLookups(t *testing.T) {
 	missing("shop", "Thing")
 	if asked.lookups != maxMissing+1 {
 		t.Errorf("a kind that was not there is not looked up again: %d lookups", asked.lookups)
+	}
+}
+
+// TestAConnectionThatIsForbiddenLooksLikeOneThatIsNotThere, so that nobody finds names by trying. The control is a namespace that may.
+func TestAConnectionThatIsForbiddenLooksLikeOneThatIsNotThere(t *testing.T) {
+	only := func(team string) *v1alpha1.SysdigConnection {
+		return &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{
+			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": team}}},
+			Endpoint:          v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
+		}}
+	}
+	broken := only("a")
+	broken.Spec.AllowedNamespaces.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Sometimes"}}
+	told := map[string]string{}
+	for name, connection := range map[string]*v1alpha1.SysdigConnection{"absent": nil, "forbidden": only("b"), "broken": broken, "allowed": only("a")} {
+		b := complete(named("apps/v1", "Deployment", "web"))
+		objects := []client.Object{b, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.Namespace, Labels: map[string]string{"team": "a"}}}}
+		if connection != nil {
+			objects = append(objects, connection)
+		}
+		put := &definitions{}
+		r := &BindingReconciler{Client: reader{objects: objects}, Mapper: mapper(), Definitions: put, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
+		result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told[name] = fmt.Sprintf("%v, looked at again after %s, query %q", put.put.Refused, result.RequeueAfter, put.put.Query())
+	}
+	if told["absent"] != told["forbidden"] || told["absent"] != told["broken"] || told["absent"] == told["allowed"] {
+		t.Errorf("got %q", told)
+	}
+	if !strings.Contains(told["absent"], "spec.connectionRef.name: ") || !strings.Contains(told["absent"], "ask the platform team") {
+		t.Errorf("the cure is not in %q", told["absent"])
 	}
 }

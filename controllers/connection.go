@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -64,12 +65,16 @@ type origin struct {
 func originOf(c *v1alpha1.SysdigConnection, data map[string][]byte) origin {
 	of := origin{uid: c.UID, generation: c.Generation}
 	if token, ok := data[c.Spec.TokenSecretRef.Key]; ok {
-		of.token = sha256.Sum256(token)
+		of.token = fingerprint(token)
 	}
 	return of
 }
 
-// reused is a client, what it was made from but for the token, a digest of that, and registry.Connection.Access.
+// fingerprint stands for a token. White space around that is not sent.
+func fingerprint(token []byte) [sha256.Size]byte { return sha256.Sum256(bytes.TrimSpace(token)) }
+
+// reused is a client, what it was made from but for the token, a digest of the last token that could be sent, and
+// registry.Connection.Access. A token that goes and comes back is the same one.
 type reused struct {
 	made   string
 	token  [sha256.Size]byte
@@ -126,7 +131,11 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	if was, ok := r.compiled[c.Name]; ok && was == from {
 		return reconcile.Result{}, nil
 	}
-	r.Connections.PutConnection(r.compile(&c, secret.Data, key))
+	compiled := r.compile(&c, secret.Data, key)
+	if compiled.Refused != nil { // it names Secrets and hosts, and tenants read it, too
+		compiled.Refused = compiled.Refused.Withhold("the SysdigConnection cannot be used as it is; ask the platform team: its condition Accepted says why")
+	}
+	r.Connections.PutConnection(compiled)
 	if r.compiled == nil {
 		r.compiled = map[string]origin{}
 	}
@@ -167,6 +176,7 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 	token, ok := data[c.Spec.TokenSecretRef.Key]
 	config.Token = string(token)
 	client, err := r.client(c.Name, config)
+	compiled.Access = r.clients[c.Name].access
 	if err != nil {
 		compiled.Refused = metric.AsFailure(err)
 		if !ok && compiled.Refused.Reason == metric.Unauthorized {
@@ -174,7 +184,7 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 		}
 		return compiled
 	}
-	compiled.Source, compiled.Lister, compiled.Access = client, client, r.clients[c.Name].access
+	compiled.Source, compiled.Lister = client, client
 	return compiled
 }
 
@@ -191,14 +201,15 @@ func (r *ConnectionReconciler) client(connection string, config sysdig.Config) (
 	if config.IAM != nil {
 		made += config.IAM.URL.String()
 	}
-	token := sha256.Sum256([]byte(config.Token))
+	token := fingerprint([]byte(config.Token))
 	held := r.clients[connection]
 	if held.client != nil && held.made == made { // a token is never sent to where it does not belong
-		if held.token != token {
+		err := held.client.Rotate(config.Token)
+		if err == nil && held.token != token {
 			held.token, held.access = token, r.nextAccess()
 			r.clients[connection] = held
 		}
-		return held.client, held.client.Rotate(config.Token)
+		return held.client, err
 	}
 	delete(r.clients, connection)
 	client, err := sysdig.NewClient(config)

@@ -318,10 +318,13 @@ func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
 		{"the Secret holds more", func() { secret.Data["other"] = []byte("x") }, 1, false},
 		{"the quota is edited", func() { c.Generation, c.Spec.Quota.RequestsPerMinute = 2, 90 }, 2, false},
 		{"the token is replaced", func() { secret.Data["token"] = []byte("two") }, 3, true},
-		{"the token goes", func() { delete(secret.Data, "token") }, 4, true},
-		{"the token is back", func() { secret.Data["token"] = []byte("two") }, 5, true},
-		{"the region is edited", func() { c.Generation, c.Spec.Endpoint.Region = 3, "eu1" }, 6, true},
-		{"nothing happens", func() {}, 6, false},
+		{"the same token is written with a line break", func() { secret.Data["token"] = []byte("two\n") }, 3, false},
+		{"the token goes", func() { delete(secret.Data, "token") }, 4, false},
+		{"the same token is back", func() { secret.Data["token"] = []byte("two") }, 5, false},
+		{"the token is spoiled", func() { secret.Data["token"] = []byte("t w o") }, 6, false},
+		{"another token is in its place", func() { secret.Data["token"] = []byte("three") }, 7, true},
+		{"the region is edited", func() { c.Generation, c.Spec.Endpoint.Region = 3, "eu1" }, 8, true},
+		{"a watch begins anew", func() { c.ResourceVersion, secret.ResourceVersion = "7", "8" }, 8, false},
 	} {
 		before := int64(0)
 		if len(put) > 0 {
@@ -333,6 +336,54 @@ func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
 		}
 		if after := put[len(put)-1].Access; len(put) != step.puts || (after != before) != step.access {
 			t.Errorf("%s: it was put %d times, want %d; its access was %d and is %d", step.why, len(put), step.puts, before, after)
+		}
+	}
+}
+
+// TestARefusedConnectionTellsTenantsNothingOfItself: the Secret, its namespace and what the spec says are the platform team's.
+func TestARefusedConnectionTellsTenantsNothingOfItself(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.SysdigConnectionSpec)
+		detail string
+	}{
+		"without a Secret":     {func(*v1alpha1.SysdigConnectionSpec) {}, "no key token in Secret sysdig-metrics/hidden"},
+		"of an unknown region": {func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "hidden" }, `"hidden" is no region`},
+		"with a header of one's own": {func(s *v1alpha1.SysdigConnectionSpec) {
+			s.Endpoint.Headers = []v1alpha1.Header{{Name: "hidden", Value: "x"}}
+		}, "hidden is not sent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", Generation: 1}, Spec: v1alpha1.SysdigConnectionSpec{
+				Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
+				TokenSecretRef: v1alpha1.SecretKeyReference{Name: "hidden", Key: "token"},
+			}}
+			test.change(&c.Spec)
+			var put puts
+			r := &ConnectionReconciler{Client: reader{objects: []client.Object{c}}, Namespace: "sysdig-metrics", Connections: &put}
+			if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Name: "default"}}); err != nil {
+				t.Fatal(err)
+			}
+			refused := put[0].Refused
+			if strings.Contains(refused.Error(), "hidden") || strings.Contains(refused.Error(), "sysdig-metrics") || !strings.Contains(refused.Message, "ask the platform team") {
+				t.Errorf("tenants are told %q", refused.Error())
+			}
+			for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+				if got := meta.FindStatusCondition(connectionConditions(put[0]), kind); !strings.Contains(got.Message, test.detail) {
+					t.Errorf("%s says %q, want %q", kind, got.Message, test.detail)
+				}
+			}
+		})
+	}
+}
+
+// TestTheConditionsOfAConnectionSayAll that tenants are not told.
+func TestTheConditionsOfAConnectionSayAll(t *testing.T) {
+	f := metric.Failf(metric.Unauthorized, "everything").Withhold("a part")
+	f.Err = &sysdig.CredentialError{Fault: sysdig.CredentialExpired}
+	conditions := connectionConditions(registry.Connection{Attempted: now, Health: f})
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionCredentialReady} {
+		if got := meta.FindStatusCondition(conditions, kind); got.Message != "everything" {
+			t.Errorf("%s says %q", kind, got.Message)
 		}
 	}
 }

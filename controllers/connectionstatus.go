@@ -155,14 +155,14 @@ func reachability(c registry.Connection) []metav1.Condition {
 	failure := c.Health
 	switch {
 	case c.Refused != nil:
-		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(c.Refused.Reason), c.Refused.Message
+		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(c.Refused.Reason), c.Refused.Full()
 		failure = c.Refused
 	case c.Attempted.IsZero():
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionUnknown, string(metric.Pending), "no binding has asked anything yet"
 		return []metav1.Condition{accepted, ready}
 	}
 	if failure != nil {
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, string(failure.Reason), failure.Message
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, string(failure.Reason), failure.Full()
 	}
 	return []metav1.Condition{accepted, ready}
 }

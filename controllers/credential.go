@@ -24,7 +24,7 @@ func credentialCondition(c registry.Connection) *metav1.Condition {
 	}
 	switch {
 	case failure != nil && sysdig.FaultOf(failure) != "":
-		is.Reason, is.Message = string(sysdig.FaultOf(failure)), failure.Message
+		is.Reason, is.Message = string(sysdig.FaultOf(failure)), failure.Full()
 	case c.Refused != nil, c.Attempted.IsZero():
 		is.Status, is.Reason, is.Message = metav1.ConditionUnknown, string(metric.Pending), "the token was not used yet"
 	case failure == nil, failure.Reason == metric.Stale: // it has answered

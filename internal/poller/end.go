@@ -36,9 +36,9 @@ func (l *lane) end(r *round, res *result, now time.Time) registry.Usage {
 		l.hearing = res.hearing
 		l.delay.note(res.hearing.age, res.hearing.heard.At.Before(r.at))
 	}
-	switch failure := res.health(nil); {
-	case len(r.asks) == 0, r.connection.Access != l.connection.Access:
-	case r.connection.Revision == l.connection.Revision:
+	switch failure, change := res.health(nil), l.connection.ChangeFrom(r.connection); {
+	case len(r.asks) == 0, change >= registry.AnotherAccess:
+	case change == registry.Unchanged:
 		l.reschedule(res, l.calls(left), now)
 	case failure != nil && failure.Reason == metric.RateLimited: // it was edited meanwhile
 		l.rest(failure, now)

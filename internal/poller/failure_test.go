@@ -8,8 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig/sysdigtest"
@@ -112,7 +116,7 @@ func TestAFailureIsNeverServedAsANumber(t *testing.T) {
 				if sample != nil {
 					t.Fatalf("after %s the number %v was served", s.clk.Now().Sub(noon), sample.Value)
 				}
-				if failure.Reason != test.reason || !strings.Contains(failure.Message, test.text) {
+				if failure.Reason != test.reason || !strings.Contains(failure.Full(), test.text) {
 					t.Fatalf("after %s: %v; want %s with %q", s.clk.Now().Sub(noon), failure, test.reason, test.text)
 				}
 			})
@@ -161,6 +165,62 @@ func TestTheTableOfFailuresBites(t *testing.T) {
 					t.Fatalf("after %s: %v; want a number", s.clk.Now().Sub(noon), failure)
 				}
 			})
+		})
+	}
+}
+
+// TestTheLogSaysOnceWhatTenantsAreNotTold: Sysdig's words, for as long as it is the same failure, and that it is over.
+func TestTheLogSaysOnceWhatTenantsAreNotTold(t *testing.T) {
+	var lines []string
+	ctx := log.IntoContext(t.Context(), funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{}))
+	s := ready(t)
+	s.load("web", 1, perPod)
+	web := s.bind("web")
+	rounds := func(n int) {
+		for range n {
+			s.poller.Tick(ctx)
+			s.poller.Wait()
+			s.clk.Step(interval)
+		}
+	}
+	rounds(3)
+	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 503, Body: `{"message":"no healthy store at 10.20.30.40"}`})
+	rounds(10)
+	sample, failure := s.serve(web)
+	if sample != nil || strings.Contains(failure.Error(), "10.20.30.40") {
+		t.Errorf("tenants are told %v", failure)
+	}
+	s.sysdig.ClearFault()
+	rounds(3)
+	if len(lines) != 2 || !strings.Contains(lines[0], "no healthy store at 10.20.30.40") || !strings.Contains(lines[1], "answers again") {
+		t.Errorf("the log says %q", lines)
+	}
+}
+
+// TestTenantsWhoShareAQueryAreNotToldWhatSysdigSaysOfIt, since it may name the others. Who asks alone is.
+func TestTenantsWhoShareAQueryAreNotToldWhatSysdigSaysOfIt(t *testing.T) {
+	for name, namespaces := range map[string][]string{"alone": {"shop"}, "shared": {"shop", "secret-project"}} {
+		t.Run(name, func(t *testing.T) {
+			s := ready(t)
+			var all []query.Definition
+			for _, namespace := range namespaces {
+				all = append(all, s.bind("web", func(b *v1alpha1.SysdigMetricBinding) { b.Namespace = namespace }, metricNamed("bad_metric")))
+			}
+			s.sysdig.SetFault(sysdigtest.Fault{
+				Kind: sysdigtest.FaultStatus, Status: 422, Query: "bad_metric",
+				Body: `{"status":"error","errorType":"execution","error":"many-to-many matching of secret-project"}`,
+			})
+			s.tick()
+			for _, d := range all {
+				_, failure := s.serve(d)
+				if told := strings.Contains(failure.Error(), "secret-project"); told != (len(namespaces) == 1) {
+					t.Errorf("%s is told %q", d.Binding, failure.Error())
+				}
+			}
+			state := s.usage().Dearest[0].State
+			if !strings.Contains(state, "many-to-many matching of secret-project") {
+				t.Errorf("the platform team is told %q", state)
+			}
 		})
 	}
 }

@@ -40,6 +40,7 @@ type lane struct {
 	gathered time.Time
 	probe    *backoff.ExponentialBackOff // of outages; nil while there is none
 	paused   *metric.Failure             // why nothing is asked before resume
+	logged   string                      // the last health that was logged, as tenants read it; empty when all was well
 	delay    delay
 	hearing  hearing
 	skew     skew
@@ -101,8 +102,8 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 	switch {
 	case len(w.Shapes) == 0:
 		return nil, next
-	case now.Before(l.resume):
-		r.spareAll(w.Shapes, l.paused)
+	case now.Before(l.resume) && l.connection.Refused == nil:
+		l.wait(r, w.Shapes)
 		next = l.resume
 	case !now.Before(l.next):
 		l.full(r, w.Shapes)
@@ -116,27 +117,19 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 	return r, next
 }
 
-// adopt takes in the state of the connection. An edited one is asked at once, but for what Sysdig has asked us to wait with: that holds
-// until the connection leads elsewhere or has another token.
-func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
-	if c.Revision != l.connection.Revision {
-		l.next, l.hearing, l.listing, l.looking = time.Time{}, hearing{}, time.Time{}, time.Time{}
-		holds := func(f *metric.Failure) bool {
-			return c.Access == l.connection.Access && f != nil && f.Reason == metric.RateLimited
-		}
-		if !holds(l.paused) {
-			l.resume, l.probe = time.Time{}, nil
-		}
-		for _, t := range l.tracks {
-			if !holds(t.refused) {
-				t.due, t.refused, t.pause = time.Time{}, nil, nil
-			}
-		}
-		if c.Heartbeat.Scope.Endpoint != l.connection.Heartbeat.Scope.Endpoint {
-			l.budget.forget(now)
-			l.skew = skew{}
-		}
+// wait plans to send nothing, because Sysdig has asked us to wait. After an edit all are told so: meanwhile they may have been told
+// something else, such as that there is no token.
+func (l *lane) wait(r *round, shapes []registry.Asked) {
+	if l.next.IsZero() {
+		r.all, r.refused, l.next = l.requests(shapes), l.paused, l.resume
+		return
 	}
+	r.spareAll(shapes, l.paused)
+}
+
+// adopt takes in the state of the connection.
+func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
+	l.forget(c.ChangeFrom(l.connection), now)
 	if l.seen.Round(0).Sub(now.Round(0)) >= outOfStep { // our clock was set back: what is to come would be as late
 		l.next, l.hearing = time.Time{}, hearing{}
 		for _, t := range l.tracks {
@@ -146,6 +139,27 @@ func (l *lane) adopt(c registry.Connection, share Share, now time.Time) {
 	l.seen, l.connection = now, c
 	l.grid = newGrid(c.Interval, l.delay.lag(c.IngestionLag)-l.skew.ahead, share)
 	l.budget.adjust(now, c.RequestsPerMinute, share.Count)
+}
+
+// forget forgets what an edit of the connection has made void.
+func (l *lane) forget(change registry.Change, now time.Time) {
+	if change >= registry.Retuned {
+		l.next, l.hearing, l.listing, l.looking = time.Time{}, hearing{}, time.Time{}, time.Time{}
+		for _, t := range l.tracks {
+			t.due = time.Time{}
+			t.retuned()
+		}
+	}
+	if change >= registry.AnotherAccess {
+		l.resume, l.paused, l.probe = time.Time{}, nil, nil
+		for _, t := range l.tracks {
+			t.release()
+		}
+	}
+	if change >= registry.AnotherAccount {
+		l.budget.forget(now)
+		l.skew, l.delay = skew{}, delay{}
+	}
 }
 
 // prepare brings plans and tracks in step with what is wanted.

@@ -225,6 +225,49 @@ func TestAnEditForgetsNothingThatSysdigHasAskedFor(t *testing.T) {
 	}
 }
 
+// TestAnEditLeavesRefusedQueriesAlone, and another token tries them at once.
+func TestAnEditLeavesRefusedQueriesAlone(t *testing.T) {
+	s := ready(t)
+	client := s.client()
+	s.connect(client)
+	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 422, Query: "bad_metric", Times: 1})
+	s.fill("bad_metric", "web", "web-0", perPod*10)
+	bad := s.bind("web", metricNamed("bad_metric"))
+	s.tick()
+	s.wantReason(bad, metric.Rejected)
+	asked := s.asked("bad_metric", noon)
+	for range 10 { // the quarantine is a minute
+		s.edit(client)
+		s.clk.Step(5 * time.Second)
+		s.tick()
+	}
+	if more := s.asked("bad_metric", noon) - asked; more != 0 {
+		t.Errorf("what Sysdig refuses was asked %d times because of edits", more)
+	}
+	s.connect(client)
+	s.tick()
+	s.wantValue(bad, perPod)
+}
+
+// TestASecretThatGoesWhileSysdigAsksToWait: the token that comes back is the same, and waits on.
+func TestASecretThatGoesWhileSysdigAsksToWait(t *testing.T) {
+	s := ready(t)
+	client := s.client()
+	s.connect(client)
+	web := s.bind("web")
+	s.sysdig.SetFault(sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: 429, RetryAfter: time.Hour, Times: 1})
+	s.tick()
+	s.wantSent(1)
+	s.registry.PutConnection(registry.Connection{Name: "default", Interval: interval, Heartbeat: heartbeat(), Access: s.access, Refused: metric.Failf(metric.Unauthorized, "no token")})
+	s.clk.Step(time.Second)
+	s.tick()
+	s.wantReason(web, metric.Unauthorized)
+	s.edit(client)
+	s.run(30*time.Minute, func() {})
+	s.wantReason(web, metric.RateLimited)
+	s.wantSent(1)
+}
+
 func TestAConnectionThatCannotBeUsedSaysWhy(t *testing.T) {
 	s := newStage(t)
 	s.load("web", 1, perPod)

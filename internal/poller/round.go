@@ -139,6 +139,7 @@ func (p *Poller) run(ctx context.Context, r *round) {
 	p.board.FileUsage(r.connection.Name, usage)
 	if r.refused != nil || len(r.asks) > 0 {
 		health := res.health(r.refused)
+		r.lane.log(ctx, health)
 		p.board.FileHealth(r.connection.Name, health)
 		switch {
 		case health == nil:
@@ -276,7 +277,7 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		} else {
 			took.failure, took.rows = a.request.Own(query.Complete(answers[i])), len(answers[i].Series)
 		}
-		p.took(r, took, res, attempt)
+		p.took(ctx, r, took, res, attempt)
 		if took.failure == nil {
 			p.board.File(a.request.Read(answers[i], attempt, p.cluster))
 		}
@@ -317,12 +318,13 @@ func (p *Poller) covered(asks []ask, heard query.Heard, attempt query.Attempt, r
 }
 
 // took notes how one request ended, and files that it has failed.
-func (p *Poller) took(r *round, e ended, res *result, attempt query.Attempt) {
+func (p *Poller) took(ctx context.Context, r *round, e ended, res *result, attempt query.Attempt) {
 	if e.reason() == metric.RateLimited {
 		r.lane.budget.lower(attempt.Received)
 	}
 	res.done(e)
 	if e.failure != nil {
+		logRefusal(ctx, r.connection.Name, e.failure)
 		p.board.File(e.ask.request.Fail(e.failure, attempt))
 	}
 }

@@ -70,6 +70,16 @@ func (t *track) refuse(why *metric.Failure, now time.Time) {
 	t.refused = why.Add(fmt.Sprintf("; the query is tried again at %s or when it is edited", until.UTC().Format(time.TimeOnly)))
 }
 
+// release ends the quarantine.
+func (t *track) release() { t.refused, t.pause = nil, nil }
+
+// retuned ends the quarantine of a request that cost more than the connection allowed, which its quota decides and not Sysdig.
+func (t *track) retuned() {
+	if t.refused != nil && t.refused.Reason == metric.Truncated {
+		t.release()
+	}
+}
+
 // state says what is wrong with the request; empty when nothing is.
 func (t *track) state(now time.Time) string {
 	switch {

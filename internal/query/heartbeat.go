@@ -175,9 +175,10 @@ func (h Heartbeat) readPods(answer sysdig.Answer, asked Needs) (*seen, *metric.F
 		cut = metric.Failf(metric.Truncated, "the bindings have %d different windows, too many for one query", len(asked.pods))
 	}
 	if cut != nil {
-		return nil, metric.Failf(metric.Truncated,
-			"which pods the agents see is not known: of the heartbeat of connection %s, %s; let its bindings have fewer different windows, or set its spec.coverage.minimum to 0",
-			h.Scope.Connection, cut.Message)
+		unknown := func(why string) string {
+			return fmt.Sprintf("which pods the agents see is not known: of the heartbeat of connection %s, %s; let its bindings have fewer different windows, or set its spec.coverage.minimum to 0", h.Scope.Connection, why)
+		}
+		return nil, metric.Failf(metric.Truncated, "%s", unknown(cut.Full())).Withhold(unknown(cut.Message))
 	}
 	pods := &seen{minimum: h.Coverage, pods: map[seenPod]struct{}{}}
 	for _, s := range answer.Series {

@@ -51,7 +51,7 @@ func Complete(answer sysdig.Answer) *metric.Failure {
 	if len(answer.Warnings) > 0 {
 		f := metric.Failf(metric.Truncated, "Sysdig says that its answer is incomplete: %s", answer.Warnings[0])
 		f.Err = &sysdig.QueryError{Message: f.Message}
-		return f.Withhold("Sysdig says that its answer is incomplete; run the query of status.query in Sysdig to see why")
+		return f.Withhold("Sysdig says that its answer is incomplete")
 	}
 	if rows := len(answer.Series); rows >= maxSegments {
 		return metric.Failf(metric.Truncated, "the answer has %d rows, the most that Sysdig returns: there may be more", rows)
@@ -62,7 +62,7 @@ func Complete(answer sysdig.Answer) *metric.Failure {
 // Read turns an answer into one outcome for each question; one that is not complete fails for all.
 func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []Outcome {
 	if failure := Complete(answer); failure != nil {
-		return r.Fail(failure, attempt)
+		return r.Fail(r.Own(failure), attempt)
 	}
 	t := tabulate(r.Shape.Value(), answer.Series)
 	covered := attempt.coverageOf(t.shape, cluster)
@@ -77,8 +77,11 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 // share the query, it may name what is another's.
 func (r *Request) Own(failure *metric.Failure) *metric.Failure {
 	var said *sysdig.QueryError
-	if failure == nil || !errors.As(failure, &said) || r.shared() {
+	switch {
+	case failure == nil || failure.Detail == "" || failure.Reason != metric.Rejected && failure.Reason != metric.Truncated:
 		return failure
+	case r.shared() || !errors.As(failure, &said):
+		return failure.Add("; run the query of status.query in Sysdig to see why")
 	}
 	own := *failure
 	own.Message = said.Message

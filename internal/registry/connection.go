@@ -32,7 +32,7 @@ type Lister interface {
 // Connection is a compiled SysdigConnection.
 type Connection struct {
 	Name string
-	// Generation is that of the SysdigConnection. Health is forgotten when it changes.
+	// Generation is that of the SysdigConnection.
 	Generation   int64
 	Interval     time.Duration
 	IngestionLag time.Duration
@@ -56,7 +56,8 @@ type Connection struct {
 	Access int64
 	// Revision grows with every PutConnection, so that what a round has found out about an older one is not kept.
 	Revision int64
-	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended.
+	// Health is how the last round of questions ended: nil when all were answered. Attempted is when it ended. They are forgotten when an
+	// edit makes them say nothing of what is asked now.
 	Health    *metric.Failure
 	Attempted time.Time
 	// Clusters are those that there are, when nothing is seen of the connection's own; nil when nobody has looked, or it is seen.
@@ -104,7 +105,7 @@ func (r *Registry) PutConnection(c Connection) {
 	r.mu.Lock()
 	old := r.connections[c.Name]
 	c.Revision = old.Revision + 1
-	if c.Generation == old.Generation {
+	if c.Generation == old.Generation || c.Heartbeat == old.Heartbeat && c.ChangeFrom(old) <= Retuned {
 		c.Health, c.Attempted, c.Clusters = old.Health, old.Attempted, old.Clusters
 	}
 	c.Usage, c.Anomaly = old.Usage, old.Anomaly

@@ -295,7 +295,7 @@ func (c *Client) read(response *http.Response, decode func(body []byte) error) e
 	c.decoding.Unlock()
 	switch {
 	case errors.Is(err, errRefused):
-		return withhold(metric.Failf(metric.Rejected, "%s", c.clean(err.Error())), errRefused.Error()+"; run the query of status.query in Sysdig to see why")
+		return withhold(metric.Failf(metric.Rejected, "%s", c.clean(err.Error())), errRefused.Error())
 	case err != nil:
 		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 		return withhold(metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error())), "Sysdig's answer could not be read; "+askPlatform)

@@ -125,7 +125,9 @@ func (e *forbiddenError) Unwrap() error { return e.why }
 type proxyError struct{ why error }
 
 // Error implements error.
-func (e *proxyError) Error() string { return "the proxy of the operator's environment: " + e.why.Error() }
+func (e *proxyError) Error() string {
+	return "the proxy of the operator's environment: " + e.why.Error()
+}
 
 // Unwrap returns the cause.
 func (e *proxyError) Unwrap() error { return e.why }

@@ -45,7 +45,7 @@ func meaning(reason metric.Reason) string {
 	case metric.RateLimited:
 		return ", which asks for fewer requests; " + askPlatform
 	case metric.Rejected:
-		return ", which refuses the query; run the query of status.query in Sysdig to see why"
+		return ", which refuses the query"
 	default:
 		return "; " + askPlatform
 	}

@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,4 +214,63 @@ func TestAnAnswerThatIsNoHTTPMayEchoToo(t *testing.T) {
 	defer client.Close()
 	_, err = client.Query(t.Context(), "x", noon)
 	wantFailure(t, err, metric.Unavailable, "failed")
+}
+
+// TestAKeptConnectionThatIsClosedJustThenCostsNothing: the server closes it while a request is on its way, which is sent once more, by
+// whatever method. On a new connection it is not.
+func TestAKeptConnectionThatIsClosedJustThenCostsNothing(t *testing.T) {
+	for name, query := range map[string]string{"by GET": "x", "by POST": strings.Repeat("x", 9000)} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served sync.WaitGroup
+			var had, keys atomic.Int32
+			served.Go(func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					in := bufio.NewReader(conn)
+					for answers := 1; ; answers-- { // the second request on a connection gets none
+						request, err := http.ReadRequest(in)
+						if err != nil {
+							break
+						}
+						_, _ = io.Copy(io.Discard, request.Body)
+						if had.Add(1); request.Header.Get("Idempotency-Key") != "" || len(request.Header["Idempotency-Key"]) > 0 {
+							keys.Add(1)
+						}
+						if answers <= 0 {
+							break
+						}
+						const body = `{"status":"success","data":{"resultType":"vector","result":[]}}`
+						_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+					}
+					_ = conn.Close()
+				}
+			})
+			client, err := sysdig.NewClient(sysdig.Config{
+				QueryURL: &url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}, Token: token, Timeout: ample,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				client.Close()
+				_ = listener.Close()
+				served.Wait()
+			})
+			for i := range 5 {
+				if _, err := client.Query(t.Context(), query, noon); err != nil {
+					t.Errorf("query %d: %v", i, err)
+				}
+			}
+			if had.Load() != 9 || keys.Load() != 0 { // all but the first come twice
+				t.Errorf("the server had %d requests, %d with a key", had.Load(), keys.Load())
+			}
+		})
+	}
 }
