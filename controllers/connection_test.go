@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -376,7 +377,7 @@ func TestARefusedConnectionTellsTenantsNothingOfItself(t *testing.T) {
 	}
 }
 
-// TestTheConditionsOfAConnectionSayAll that tenants are not told.
+// TestTheConditionsOfAConnectionSayAll that tenants are not told; its Events, which are in the namespace default, do not.
 func TestTheConditionsOfAConnectionSayAll(t *testing.T) {
 	f := metric.Failf(metric.Unauthorized, "everything").Withhold("a part")
 	f.Err = &sysdig.CredentialError{Fault: sysdig.CredentialExpired}
@@ -385,5 +386,11 @@ func TestTheConditionsOfAConnectionSayAll(t *testing.T) {
 		if got := meta.FindStatusCondition(conditions, kind); got.Message != "everything" {
 			t.Errorf("%s says %q", kind, got.Message)
 		}
+	}
+	recorder := events.NewFakeRecorder(10)
+	c := &v1alpha1.SysdigConnection{Status: v1alpha1.SysdigConnectionStatus{Conditions: conditions}}
+	(&ConnectionStatusReconciler{Events: recorder}).send(c, nil, f)
+	if event := <-recorder.Events; event != "Warning Unauthorized a part" {
+		t.Errorf("the Event is %q", event)
 	}
 }

@@ -94,7 +94,7 @@ func (r *ConnectionStatusReconciler) Reconcile(ctx context.Context, request reco
 	if err := r.Client.Status().Patch(ctx, &c, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return retryConflict(client.IgnoreNotFound(err))
 	}
-	r.send(&c, before.Status.Conditions)
+	r.send(&c, before.Status.Conditions, failureOf(known))
 	return reconcile.Result{RequeueAfter: refresh}, nil
 }
 
@@ -148,15 +148,22 @@ func plausibility(c registry.Connection) *metav1.Condition {
 	return plausible
 }
 
+// failureOf is why a connection is not ready; nil when it is, or was not tried.
+func failureOf(c registry.Connection) *metric.Failure {
+	if c.Refused != nil {
+		return c.Refused
+	}
+	return c.Health
+}
+
 // reachability is Accepted and Ready.
 func reachability(c registry.Connection) []metav1.Condition {
 	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the spec and its Secret are usable"}
 	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConnected, Message: "Sysdig answered the last round"}
-	failure := c.Health
+	failure := failureOf(c)
 	switch {
 	case c.Refused != nil:
 		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, string(c.Refused.Reason), c.Refused.Full()
-		failure = c.Refused
 	case c.Attempted.IsZero():
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionUnknown, string(metric.Pending), "no binding has asked anything yet"
 		return []metav1.Condition{accepted, ready}
@@ -168,8 +175,9 @@ func reachability(c registry.Connection) []metav1.Condition {
 }
 
 // send tells of a connection that works or does not any more, of a quota that has begun or ceased to stretch the interval, and of
-// values that are not believed or are again, and of clocks that have got out of step or back.
-func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition) {
+// values that are not believed or are again, and of clocks that have got out of step or back. Events of what has no namespace are in the
+// namespace default, where tenants may read them: they say no more of a failure than bindings do.
+func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before []metav1.Condition, failure *metric.Failure) {
 	for _, event := range []struct{ condition, action string }{
 		{v1alpha1.ConditionReady, "Connect"}, {v1alpha1.ConditionWithinQuota, "Ask"}, {v1alpha1.ConditionPlausible, "Believe"},
 		{v1alpha1.ConditionClockInStep, "CompareClocks"},
@@ -181,10 +189,13 @@ func (r *ConnectionStatusReconciler) send(c *v1alpha1.SysdigConnection, before [
 		case was == nil && event.condition != v1alpha1.ConditionReady && is.Status == metav1.ConditionTrue:
 			continue // as expected
 		}
-		kind := corev1.EventTypeNormal
+		kind, message := corev1.EventTypeNormal, is.Message
 		if is.Status != metav1.ConditionTrue {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(c, nil, kind, is.Reason, event.action, "%s", shortened(is.Message, maxMessage))
+		if event.condition == v1alpha1.ConditionReady && failure != nil {
+			message = failure.Message
+		}
+		r.Events.Eventf(c, nil, kind, is.Reason, event.action, "%s", shortened(message, maxMessage))
 	}
 }

@@ -18,10 +18,7 @@ import (
 // stands.
 func credentialCondition(c registry.Connection) *metav1.Condition {
 	is := &metav1.Condition{Type: v1alpha1.ConditionCredentialReady, Status: metav1.ConditionFalse}
-	failure := c.Health
-	if c.Refused != nil {
-		failure = c.Refused
-	}
+	failure := failureOf(c)
 	switch {
 	case failure != nil && sysdig.FaultOf(failure) != "":
 		is.Reason, is.Message = string(sysdig.FaultOf(failure)), failure.Full()

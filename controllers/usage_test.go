@@ -111,7 +111,7 @@ func TestClocksThatGetOutOfStepOrBackAreAnEvent(t *testing.T) {
 	} {
 		recorder := events.NewFakeRecorder(10)
 		c := &v1alpha1.SysdigConnection{Status: v1alpha1.SysdigConnectionStatus{Conditions: test.after}}
-		(&ConnectionStatusReconciler{Events: recorder}).send(c, test.before)
+		(&ConnectionStatusReconciler{Events: recorder}).send(c, test.before, nil)
 		close(recorder.Events)
 		var got []string
 		for event := range recorder.Events {

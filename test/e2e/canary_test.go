@@ -49,21 +49,27 @@ func TestNoSecretIsTold(t *testing.T) {
 	status := func(code int, body string) sysdigtest.Fault {
 		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: code, Body: body}
 	}
-	plain.suffer(map[string]sysdigtest.Fault{"word-401": status(http.StatusUnauthorized, echo("word-401", canaryToken))})
-	plain.eventuallyInEvents("word-401")
-	plain.suffer(map[string]sysdigtest.Fault{
-		"word-403":      status(http.StatusForbidden, echo("word-403", canaryToken)),
-		"word-429":      status(http.StatusTooManyRequests, echo("word-429", canaryToken)),
-		"word-500":      status(http.StatusInternalServerError, echo("word-500", canaryToken)),
-		"redirects":     {Kind: sysdigtest.FaultRedirect, URL: "https://example.com/" + canaryToken + "?token=" + canaryToken},
-		"could not be":  {Kind: sysdigtest.FaultGarbage, Body: "<html>" + canaryToken + "</html>"},
-		"has status no": {Kind: sysdigtest.FaultGarbage, ContentType: "application/json", Body: `{"status":"no","error":"` + canaryToken + `","data":null}`},
-		"EOF|reset by":  {Kind: sysdigtest.FaultReset},
+	// What Sysdig says of the query of one namespace is told there.
+	refusal := func(word, secret string) sysdigtest.Fault {
+		return sysdigtest.Fault{Kind: sysdigtest.FaultStatus, Status: http.StatusUnprocessableEntity, Query: "http_request", Body: echo(word, secret)}
+	}
+	plain.sysdig.SetFault(refusal("word-422", canaryToken))
+	plain.eventuallySays("word-422")
+	plain.eventuallyInEvents("word-422")
+	// The log tells of a failure that is of another kind than the last one.
+	plain.suffer([]suffering{
+		{"word-401", status(http.StatusUnauthorized, echo("word-401", canaryToken))},
+		{"could not be", sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, Body: "<html>" + canaryToken + "</html>"}},
+		{"word-403", status(http.StatusForbidden, echo("word-403", canaryToken))},
+		{"redirects", sysdigtest.Fault{Kind: sysdigtest.FaultRedirect, URL: "https://example.com/" + canaryToken + "?token=" + canaryToken}},
+		{"word-429", status(http.StatusTooManyRequests, echo("word-429", canaryToken))},
+		{"has status no", sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, ContentType: "application/json", Body: `{"status":"no","error":"` + canaryToken + `","data":null}`}},
+		{"word-500", status(http.StatusInternalServerError, echo("word-500", canaryToken))},
+		{"EOF|reset by", sysdigtest.Fault{Kind: sysdigtest.FaultReset}},
 	})
 	for _, c := range clouds {
-		c.scene.eventuallySays(c.words)
+		c.scene.eventuallyLogs(c.words)
 	}
-	clouds[0].scene.eventuallyInEvents("word-iam-400")
 	var bearers []string
 	cloud.eventually("an access token", func(context.Context) error {
 		if bearers = cloud.sysdig.AccessTokens(); len(bearers) == 0 {
@@ -71,7 +77,8 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 		return nil
 	})
-	cloud.suffer(map[string]sysdigtest.Fault{"word-bearer": status(http.StatusInternalServerError, echo("word-bearer", bearers[0]))})
+	cloud.sysdig.SetFault(refusal("word-bearer", bearers[0]))
+	cloud.eventuallySays("word-bearer")
 
 	cloud.eventually("a status that tells", func(ctx context.Context) error { // words wait for standings
 		var b v1alpha1.SysdigMetricBinding
@@ -104,7 +111,7 @@ func TestNoSecretIsTold(t *testing.T) {
 func findable(told map[string]string) error {
 	var missing []error
 	for place, words := range map[string][]string{
-		"the log": {"controller"}, "statuses": {"word-bearer"}, "events": {"word-401", "word-iam-400"}, "answers of the API": {"word-bearer"},
+		"the log": {"word-401", "word-500", "word-iam-400"}, "statuses": {"word-bearer", "word-iam-400"}, "events": {"word-422"}, "answers of the API": {"word-bearer"},
 	} {
 		for _, word := range words {
 			if find(told[place], word) == "" {
@@ -172,13 +179,31 @@ func newCloudCanary(t *testing.T, name string, iam sysdigtest.Fault) *scene {
 	})
 }
 
-// suffer sets one fault after the other, until a read tells of it in words that match.
-func (c *scene) suffer(faults map[string]sysdigtest.Fault) {
+// suffering is a fault and the words by which the log tells of it.
+type suffering struct {
+	words string
+	fault sysdigtest.Fault
+}
+
+// suffer sets one fault after the other, until the log tells of it.
+func (c *scene) suffer(faults []suffering) {
 	c.t.Helper()
-	for words, fault := range faults {
-		c.sysdig.SetFault(fault)
-		c.eventuallySays(words)
+	for _, one := range faults {
+		c.sysdig.SetFault(one.fault)
+		c.eventuallyLogs(one.words)
 	}
+}
+
+// eventuallyLogs waits until the log says something of the connection in words that match.
+func (c *scene) eventuallyLogs(words string) {
+	c.t.Helper()
+	told := regexp.MustCompile(`"connection":"` + c.name + `".*(` + words + `)`)
+	c.eventually("the log tells of "+words, func(context.Context) error {
+		if !told.MatchString(c.stage.OperatorLog()) {
+			return fmt.Errorf("it does not match %s", told)
+		}
+		return nil
+	})
 }
 
 // eventuallySays waits until a read fails with words that match.
