@@ -90,7 +90,7 @@ type body struct {
 // Read implements io.Reader.
 func (b *body) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped
+	if err != nil && err != io.EOF {
 		b.failed(err)
 	}
 	return n, err
