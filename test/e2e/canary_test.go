@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -130,6 +131,8 @@ func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, c
 		t.Fatal(err)
 	}
 	t.Cleanup(c.sysdig.Close)
+	heart := map[string]string{"__name__": sysdigtest.MetricUp, sysdigtest.LabelCluster: "e2e", sysdigtest.LabelNamespace: "kube-system", sysdigtest.LabelPod: "heart-0"}
+	sysdigtest.Fill(c.sysdig.Store(), heart, time.Now().Add(-history), time.Now().Add(time.Hour), func(time.Time) float64 { return 1 })
 	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	err := theStage.Connect(t.Context(), name, "e2e", c.sysdig.URL, c.sysdig.CABundle(), secret, func(s *v1alpha1.SysdigConnectionSpec) {
 		if change != nil {
