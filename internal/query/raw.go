@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -259,6 +260,22 @@ func matches(m *labels.Matcher, value string) bool {
 	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
 		return (m.Value == value) == (m.Type == labels.MatchEqual)
 	}
-	re, err := regexp.Compile("^(?s:" + m.Value + ")$")
+	tree, err := syntax.Parse(m.Value, syntax.Perl|syntax.DotNL)
+	if err != nil {
+		return false
+	}
+	re, err := regexp.Compile("^(?:" + withoutGroups(tree).String() + ")$")
 	return err == nil && re.MatchString(value) == (m.Type == labels.MatchRegexp)
+}
+
+// withoutGroups is an expression that matches the same and captures nothing. Package regexp gives each of the threads that it keeps
+// between matches room for all groups of any expression that it has matched.
+func withoutGroups(re *syntax.Regexp) *syntax.Regexp {
+	for i, sub := range re.Sub {
+		re.Sub[i] = withoutGroups(sub)
+	}
+	if re.Op == syntax.OpCapture {
+		return re.Sub[0]
+	}
+	return re
 }
