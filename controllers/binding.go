@@ -199,11 +199,12 @@ func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.
 	from := sources{
 		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
 	}
-	key, untold := client.ObjectKeyFromObject(b), c.Spec.API == v1alpha1.APIData && query.Untold(b)
+	key, untold := client.ObjectKeyFromObject(b), query.Untold(b, c.Spec.API)
 	if was, ok := r.compiled[key]; ok && (was == from.own() || was == from && !untold) {
 		return reconcile.Result{}
 	}
-	target.Labels = r.Definitions.CatalogueOf(c.Name).Labels
+	told := r.Definitions.CatalogueOf(c.Name)
+	target.Metrics, target.Labels = told.Metrics, told.Labels
 	definition := query.Compile(b, c, target)
 	r.Definitions.Put(definition)
 	if definition.Final {
@@ -213,7 +214,7 @@ func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.
 		r.compiled = map[types.NamespacedName]sources{}
 	}
 	r.compiled[key] = from
-	if untold { // Sysdig may not have listed the label yet
+	if untold { // Sysdig may not have told the name yet
 		return reconcile.Result{RequeueAfter: recheck}
 	}
 	return reconcile.Result{}

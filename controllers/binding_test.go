@@ -89,12 +89,10 @@ type definitions struct {
 	put     *query.Definition
 	puts    int
 	deleted []string
-	labels  map[string]string
+	told    registry.Catalogue
 }
 
-func (d *definitions) CatalogueOf(string) registry.Catalogue {
-	return registry.Catalogue{Labels: d.labels}
-}
+func (d *definitions) CatalogueOf(string) registry.Catalogue { return d.told }
 
 func (d *definitions) Put(definition query.Definition) {
 	d.put = &definition
@@ -277,7 +275,7 @@ func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
 				Where: []v1alpha1.LabelFilter{{Label: test.label, Operator: v1alpha1.FilterIn, Values: []string{"eu"}}},
 			}}
 			connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{API: test.api, ClusterName: "c1"}}
-			defined := &definitions{labels: test.told}
+			defined := &definitions{told: registry.Catalogue{Labels: test.told}}
 			r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
 			result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
 			if err != nil || defined.put == nil || defined.put.Refused != nil {
@@ -287,6 +285,34 @@ func TestALabelThatOnlySysdigKnowsIsLookedUpAgain(t *testing.T) {
 				t.Errorf("it is asked where %s, and looked at again after %s; want %s and %s", where, result.RequeueAfter, test.where, test.again)
 			}
 		})
+	}
+}
+
+// TestAMetricThatSysdigsPagesDisagreeOnIsLookedUpAgain compiles a binding before and after Sysdig has told its names.
+func TestAMetricThatSysdigsPagesDisagreeOnIsLookedUpAgain(t *testing.T) {
+	b := complete(named("apps/v1", "Deployment", "web"))
+	b.Spec.Source = v1alpha1.Source{Metric: &v1alpha1.MetricSource{
+		Name: "file.bytes.total", TimeAggregation: v1alpha1.TimeSum, GroupAggregation: v1alpha1.GroupSum, Window: metav1.Duration{Duration: time.Minute},
+	}}
+	connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{API: v1alpha1.APIPrometheus, ClusterName: "c1"}}
+	defined := &definitions{}
+	r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
+	for _, step := range []struct {
+		told []string
+		want string
+	}{
+		{nil, "sysdig_container_file_total_bytes"},
+		{[]string{"sysdig_container_file_bytes_total"}, "sysdig_container_file_bytes_total"},
+		{[]string{"sysdig_container_file_total_bytes"}, "sysdig_container_file_total_bytes"},
+	} {
+		defined.told.Metrics = step.told
+		result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
+		if err != nil || defined.put == nil || defined.put.Refused != nil {
+			t.Fatalf("got %v, %+v", err, defined.put)
+		}
+		if got := defined.put.Question.Shape.Value().Metric; got != step.want || result.RequeueAfter != recheck {
+			t.Errorf("when %q are told it is asked as %s, and looked at again after %s; want %s", step.told, got, result.RequeueAfter, step.want)
+		}
 	}
 }
 

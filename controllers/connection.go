@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -153,10 +154,10 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 			Bindings: int(c.Spec.MassAnomaly.Bindings), Share: float64(c.Spec.MassAnomaly.Percent) / 100, Hold: c.Spec.MassAnomaly.Hold.Duration,
 		},
 		Heartbeat: query.Heartbeat{
-			Metric: c.Spec.HeartbeatMetric, Scope: query.ScopeOf(c), Coverage: int(ptr.Deref(c.Spec.Coverage.Minimum, 0)),
+			Metric: cmp.Or(c.Spec.HeartbeatMetric, query.UsualHeartbeat), Scope: query.ScopeOf(c), Coverage: int(ptr.Deref(c.Spec.Coverage.Minimum, 0)),
 		},
 	}
-	if compiled.Refused = compiled.Heartbeat.Scope.Check(); compiled.Refused != nil {
+	if compiled.Refused = compiled.Heartbeat.Check(); compiled.Refused != nil {
 		return compiled
 	}
 	config, err := addresses(c.Spec.Endpoint)

@@ -45,6 +45,17 @@ func TestCompileConnection(t *testing.T) {
 			},
 			data: map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.headers[1].name: Upgrade is not sent",
 		},
+		"a heartbeat in dotted spelling is fine": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = "memory.bytes.used" }, data: map[string][]byte{"token": []byte(canary)},
+		},
+		"a heartbeat that is no name is named": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = `up{a="b"} or x` },
+			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.heartbeatMetric: must be a metric name such as",
+		},
+		"a heartbeat that Prometheus does not have is named": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = "memory.pageFault.minor" },
+			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.heartbeatMetric: Sysdig's Prometheus API has no memory.pageFault.minor; use another metric",
+		},
 		"an unknown region is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "moon" },
 			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.region",

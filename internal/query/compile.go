@@ -27,8 +27,10 @@ type Target struct {
 	// Selector of the Service with the target's name, in canonical form; empty for other targets. Compile puts that of a set
 	// here.
 	Selector string
-	// Labels are the data API's labels by their PromQL names, as Sysdig tells them. It may not have told any.
-	Labels map[string]string
+	// Metrics are the names of all metrics, sorted, in the notation of the connection's API, and Labels the data API's labels by their
+	// PromQL names, as Sysdig tells them. It may not have told any.
+	Metrics []string
+	Labels  map[string]string
 }
 
 // Compile turns a binding and its connection into a definition. A binding that cannot be asked yields a definition whose
@@ -281,15 +283,15 @@ func promQLScope(c *v1alpha1.SysdigConnection) Scope {
 
 func compileTyped(b *v1alpha1.SysdigMetricBinding, scope Scope, target Target) (Shape, View, *metric.Failure) {
 	m := b.Spec.Source.Metric
-	names := naming{scope, target.Labels}
+	names := naming{scope, target.Metrics, target.Labels}
 	where, failure := compileWhere(m.Where, names)
 	if failure != nil {
 		return Shape{}, View{}, failure
 	}
-	name, source := promQLName(m.Name), ""
-	if scope.AsksData() {
-		name, source = dataName(m.Name)
+	if failure := absentFrom(scope.API, "spec.source.metric.name", m.Name); failure != nil {
+		return Shape{}, View{}, failure
 	}
+	name, source := names.metric(m.Name)
 	shape := Shape{
 		Scope: scope, Metric: name, Source: source, Time: m.TimeAggregation, Cumulative: m.CounterType == v1alpha1.CounterCumulative,
 		Group: metric.Aggregation(m.GroupAggregation), Window: m.Window.Duration, Where: where,

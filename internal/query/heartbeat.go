@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -14,6 +15,9 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
+// UsualHeartbeat is the default of spec.heartbeatMetric.
+const UsualHeartbeat = "sysdig_container_up"
+
 // Heartbeat asks for the time of the newest point that any agent of a scope has delivered, and which pods agents see. The
 // metric has to be one that every pod has all the time.
 type Heartbeat struct {
@@ -22,6 +26,15 @@ type Heartbeat struct {
 	Scope  Scope
 	// Coverage is how many percent of the pods of a target agents have to see for its value to be served; 0: any number.
 	Coverage int
+}
+
+// Check is why nothing of a connection can be asked; nil when it can. The API server has checked the name, but it is written into queries
+// as it is.
+func (h Heartbeat) Check() *metric.Failure {
+	if !metricName(h.Metric) {
+		return metric.Failf(metric.Rejected, "spec.heartbeatMetric: must be a metric name such as sysdig_container_up or uptime")
+	}
+	return cmp.Or(h.Scope.Check(), absentFrom(h.Scope.API, "spec.heartbeatMetric", h.Metric))
 }
 
 // Needs is what requests have to know of a heartbeat.

@@ -6,21 +6,11 @@ import (
 	"strings"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // notation is one name in the two notations that Sysdig uses: dotted in its data API and Form editor, and PromQL's.
 type notation struct{ dotted, promQL string }
-
-// metricNames are the metrics of Sysdig's containers whose names in the two notations do not follow from each other by rule, or
-// whose dotted name cannot be told from the PromQL one. From Sysdig's pages "Metrics Available in Monitor Light" and
-// "Additional Metrics Values Available in Troubleshooting".
-func metricNames() []notation {
-	return []notation{
-		{"host.error.count", "sysdig_container_syscall_error_count"},
-		{"uptime", "sysdig_container_up"},
-		{"container.count", "sysdig_container_count"},
-	}
-}
 
 // labelNames are the labels that both notations have, apart from those that follow by the rule of promQLLabel. From official
 // code of Sysdig's (MCP server, Terraform provider) and, for the sets, from alert definitions that are in use.
@@ -66,14 +56,14 @@ const (
 	hostPrefix      = "sysdig_host_"
 )
 
-// promQLName turns a metric name of either notation into the PromQL one. The rule for dotted names: the container scope,
-// dots become underscores, and the unit word bytes moves to the end (net.bytes.in: sysdig_container_net_in_bytes). JVM
+// promQLName turns a metric name of either notation into the PromQL one. The rule for dotted names that the table does not have: the
+// container scope, dots become underscores, and the unit word bytes moves to the end (a.bytes.in: sysdig_container_a_in_bytes). JVM
 // metrics carry the prefix jmx instead. Any other name without a dot is a PromQL name already.
 func promQLName(name string) string {
-	if known := find(metricNames(), name, dotted, promQL); known != "" {
-		return known
-	}
-	if !strings.Contains(name, ".") {
+	switch m, ok := sysdigMetric(name); {
+	case ok && m.dotted == name && m.promQL != "":
+		return m.promQL
+	case !strings.Contains(name, "."):
 		return name
 	}
 	words := strings.Split(name, ".")
@@ -87,18 +77,21 @@ func promQLName(name string) string {
 }
 
 // dataName turns a metric name of either notation into the dotted one, and tells which entity reports it. The names of the data
-// API do not say that, so a PromQL name of a host is the dotted name and the source host. The unit word bytes moves back behind
-// the first word. A PromQL name that no rule covers, such as that of a scraped metric, is the same in both.
+// API do not say that, so a PromQL name of a host is the dotted name and the source host. By the rule for names that the table does not
+// have, the unit word bytes moves back behind the first word. A name that no rule covers, such as that of a scraped metric or of a
+// program, is the same in both.
 func dataName(name string) (id, source string) {
-	source = "container"
+	source = sourceOf(name)
 	if strings.Contains(name, ".") {
 		return name, source
 	}
-	if rest, ok := strings.CutPrefix(name, hostPrefix); ok {
-		name, source = containerPrefix+rest, "host"
+	m, ok := sysdigMetric(name)
+	if rest, host := strings.CutPrefix(name, hostPrefix); host && !ok {
+		name = containerPrefix + rest
+		m, ok = sysdigMetric(name)
 	}
-	if known := find(metricNames(), name, promQL, dotted); known != "" {
-		return known, source
+	if ok && (name == m.dotted || !strings.HasPrefix(name, "sysdig_") || strings.HasPrefix(name, containerPrefix) || source == sourceHost) {
+		return m.dotted, source
 	}
 	for _, rule := range []struct{ prefix, root string }{{containerPrefix, ""}, {"jmx_jvm_", "jvm."}} {
 		if rest, ok := strings.CutPrefix(name, rule.prefix); ok {
@@ -110,6 +103,19 @@ func dataName(name string) (id, source string) {
 		}
 	}
 	return name, source
+}
+
+const (
+	sourceContainer = "container"
+	sourceHost      = "host"
+)
+
+// sourceOf is the entity that reports a metric.
+func sourceOf(name string) string {
+	if strings.HasPrefix(promQLName(name), hostPrefix) {
+		return sourceHost
+	}
+	return sourceContainer
 }
 
 // promQLLabel turns a label of either notation into the PromQL one; the rule is kubernetes.x.y: kube_x_y, and dots become
@@ -138,11 +144,37 @@ func dataLabel(name string) string {
 	return name
 }
 
-// naming turns the labels of bindings into those of a scope's API.
+// naming turns the names of bindings into those of a scope's API, by what Sysdig tells of them.
 type naming struct {
 	Scope
-	// told are the data API's labels by their PromQL names, as Sysdig tells them.
-	told map[string]string
+	// metrics and told are Target.Metrics and Target.Labels.
+	metrics []string
+	told    map[string]string
+}
+
+// metric turns the name of a metric, and tells which entity reports it; empty for the Prometheus API, whose names tell it. Of a dotted
+// name that Sysdig's pages translate in several ways it is the one that there is.
+func (n naming) metric(name string) (id, source string) {
+	if n.AsksData() {
+		return dataName(name)
+	}
+	id = promQLName(name)
+	if m, ok := sysdigMetric(name); ok && m.dotted == name {
+		for _, spelling := range append([]string{id}, m.others...) {
+			if _, there := slices.BinarySearch(n.metrics, spelling); there {
+				return spelling, ""
+			}
+		}
+	}
+	return id, ""
+}
+
+// absentFrom is why a metric cannot be asked of an API: Sysdig has it in the data API only.
+func absentFrom(api v1alpha1.API, field, name string) *metric.Failure {
+	if m, ok := sysdigMetric(name); ok && m.promQL == "" && api != v1alpha1.APIData {
+		return metric.Failf(metric.Rejected, "%s: Sysdig's Prometheus API has no %s; use another metric, or a connection with api Data", field, name)
+	}
+	return nil
 }
 
 // label turns a label of either notation: the labels of Kubernetes objects by the connection's table, the rest as Sysdig tells or
@@ -155,11 +187,16 @@ func (n naming) label(name string) string {
 	return cmp.Or(n.Labels.own(usual), n.Labels.own(promQLLabel(name)), usual)
 }
 
-// Untold tells whether a binding names a label that only Sysdig can translate for the data API.
-func Untold(b *v1alpha1.SysdigMetricBinding) bool {
+// Untold tells whether a binding has a name that only Sysdig can translate for an API: a label for the data API, or a metric for which
+// Sysdig's pages have several names.
+func Untold(b *v1alpha1.SysdigMetricBinding, api v1alpha1.API) bool {
 	m := b.Spec.Source.Metric
 	if m == nil {
 		return false
+	}
+	if api != v1alpha1.APIData {
+		of, ok := sysdigMetric(m.Name)
+		return ok && of.dotted == m.Name && len(of.others) > 0
 	}
 	untold := func(name string) bool { return !strings.Contains(name, ".") && dataLabel(name) == name }
 	return slices.ContainsFunc(m.Where, func(f v1alpha1.LabelFilter) bool { return untold(f.Label) }) ||

@@ -46,40 +46,32 @@ var metricTable = sync.OnceValue(func() map[string]known {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		for name, m := range metricsOf(strings.Split(strings.TrimSuffix(line, "\n"), "\t")) {
+		m, names := readMetric(strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
+		for _, name := range names {
 			table[name] = m
 		}
 	}
 	return table
 })
 
-// metricsOf reads a row of metrics.tsv: a metric by each of its names.
-func metricsOf(row []string) map[string]known {
+// readMetric reads a row of metrics.tsv: a metric and all of its names.
+func readMetric(row []string) (m known, names []string) {
 	list := func(text string) []string { return strings.Fields(strings.TrimPrefix(text, "-")) }
-	m := known{dotted: row[0], scopes: list(row[1]), kind: kind(strings.TrimPrefix(row[4], "-")), unit: row[5]}
-	words := append(list(row[2]), list(row[3])...)
-	var names []string
-	for i, rest := range words {
-		_, after, other := strings.Cut(rest, ":") // the source of other words
-		if other {
-			rest = after
+	m = known{dotted: row[0], scopes: list(row[1]), kind: kind(strings.TrimPrefix(row[4], "-")), unit: row[5]}
+	names = []string{m.dotted}
+	for i, scope := range m.scopes {
+		promQL := prefixOf(scope) + row[2]
+		var others []string
+		for _, other := range list(row[3]) {
+			_, words, _ := strings.Cut(other, ":") // behind its source
+			others = append(others, prefixOf(scope)+words)
 		}
-		for j, scope := range m.scopes {
-			name := prefixOf(scope) + rest
-			names = append(names, name)
-			switch {
-			case i == 0 && j == 0:
-				m.promQL = name
-			case j == 0:
-				m.others = append(m.others, name)
-			}
+		if i == 0 {
+			m.promQL, m.others = promQL, others
 		}
+		names = append(append(names, promQL), others...)
 	}
-	metrics := map[string]known{m.dotted: m}
-	for _, name := range names {
-		metrics[name] = m
-	}
-	return metrics
+	return m, names
 }
 
 // prefixOf is the beginning of the PromQL names of a scope.

@@ -6,8 +6,9 @@ import (
 )
 
 // The classic API names metrics and labels with dots, the Prometheus API with underscores. This file is the stand-in's
-// knowledge of both. It is written after Sysdig's pages "Metrics Available in Monitor Light" and "Additional Metrics Values
-// Available in Troubleshooting", and shares nothing with the client's table, so that each checks the other.
+// knowledge of both. It is written after Sysdig's pages "Metrics Available in Monitor Light", "Additional Metrics Values Available in
+// Troubleshooting" and "Metrics Not Available in Essentials Mode", and shares nothing with the client's table, so that each checks the
+// other.
 
 // Sources of metrics, the values of dataSourceType.
 const (
@@ -113,7 +114,15 @@ func natives() []native {
 		{"net.http.error.count", kindCounter, "int"},
 		{"net.http.request.time", kindGauge, "relativeTime"},
 		{"net.request.count", kindCounter, "int"},
+		{"net.request.count.in", kindCounter, "int"},
+		{"net.request.count.out", kindCounter, "int"},
 		{"net.request.time", kindGauge, "relativeTime"},
+		{"net.request.time.in", kindGauge, "relativeTime"},
+		{"net.request.time.out", kindGauge, "relativeTime"},
+		{"net.error.count", kindCounter, "int"},
+		{"net.connection.count.in", kindGauge, "int"},
+		{"net.connection.count.out", kindGauge, "int"},
+		{"net.connection.count.total", kindGauge, "int"},
 		{"net.sql.request.count", kindCounter, "int"},
 		{"net.sql.error.count", kindCounter, "int"},
 		{"net.sql.request.time", kindGauge, "relativeTime"},
@@ -123,16 +132,51 @@ func natives() []native {
 		{"net.bytes.in", kindCounter, "byte"},
 		{"net.bytes.out", kindCounter, "byte"},
 		{"net.bytes.total", kindCounter, "byte"},
+		{"file.bytes.in", kindCounter, "byte"},
+		{"file.bytes.out", kindCounter, "byte"},
 		{"file.bytes.total", kindCounter, "byte"},
+		{"file.iops.in", kindCounter, "int"},
+		{"file.iops.out", kindCounter, "int"},
+		{"file.iops.total", kindCounter, "int"},
+		{"file.time.in", kindCounter, "relativeTime"},
+		{"file.time.out", kindCounter, "relativeTime"},
+		{"file.time.total", kindCounter, "relativeTime"},
+		{"file.open.count", kindCounter, "int"},
+		{"file.error.total.count", kindCounter, "int"},
 		{"cpu.used.percent", kindGauge, "%"},
 		{"cpu.cores.used", kindGauge, "double"},
 		{"cpu.cores.used.percent", kindGauge, "%"},
 		{"memory.bytes.used", kindGauge, "byte"},
 		{"memory.used.percent", kindGauge, "%"},
+		{"memory.bytes.virtual", kindGauge, "byte"},
+		{"memory.bytes.available", kindGauge, "byte"},
+		{"memory.bytes.total", kindGauge, "byte"},
+		{"memory.limit.bytes", kindGauge, "byte"},
+		{"memory.limit.used.percent", kindGauge, "%"},
+		{"memory.swap.bytes.available", kindGauge, "byte"},
+		{"memory.swap.bytes.total", kindGauge, "byte"},
+		{"memory.swap.bytes.used", kindGauge, "byte"},
+		{"memory.swap.used.percent", kindGauge, "%"},
+		{"cpu.quota.used.percent", kindGauge, "%"},
+		{"cpu.idle.percent", kindGauge, "%"},
+		{"cpu.iowait.percent", kindGauge, "%"},
+		{"cpu.nice.percent", kindGauge, "%"},
+		{"cpu.stolen.percent", kindGauge, "%"},
+		{"cpu.system.percent", kindGauge, "%"},
+		{"cpu.user.percent", kindGauge, "%"},
+		{"load.average.percpu.1m", kindGauge, "double"},
+		{"load.average.percpu.5m", kindGauge, "double"},
+		{"load.average.percpu.15m", kindGauge, "double"},
+		{"system.uptime", kindGauge, "double"},
 		{"fs.used.percent", kindGauge, "%"},
 		{"fs.bytes.used", kindGauge, "byte"},
 		{"fs.bytes.free", kindGauge, "byte"},
 		{"fs.bytes.total", kindGauge, "byte"},
+		{"fs.free.percent", kindGauge, "%"},
+		{"fs.largest.used.percent", kindGauge, "%"},
+		{"fs.root.used.percent", kindGauge, "%"},
+		{"fs.inodes.total.count", kindGauge, "int"},
+		{"fs.inodes.used.count", kindGauge, "int"},
 		{"fs.inodes.used.percent", kindGauge, "%"},
 		{"thread.count", kindGauge, "int"},
 		{"proc.count", kindGauge, "int"},
@@ -166,8 +210,14 @@ func promQLMetric(id, source string) string {
 		return id
 	}
 	words := strings.Split(id, ".")
-	if i := slices.Index(words, "bytes"); i >= 0 {
-		words = append(slices.Delete(words, i, i+1), "bytes")
+	i := slices.Index(words, "bytes")
+	if last := len(words) - 1; i < 0 && last > 0 && id != "file.iops.total" && // which Sysdig's page has like that
+		slices.Contains([]string{"in", "out", "total"}, words[last]) && slices.Contains([]string{"count", "iops", "time"}, words[last-1]) {
+		i = last - 1
+	}
+	if i >= 0 { // the unit goes last
+		unit := words[i]
+		words = append(slices.Delete(words, i, i+1), unit)
 	}
 	return prefix + underscored(strings.Join(words, "_"))
 }
