@@ -54,7 +54,7 @@ type Series struct {
 
 // Number turns a number of Sysdig into a value and its thousandths. The failure is Implausible.
 func (m Measure) Number(raw float64) (value float64, milli int64, failure *Failure) {
-	if value = raw * m.Multiplier; math.Abs(value) < nothing {
+	if value = raw * m.Multiplier; min(math.Abs(raw), math.Abs(value)) < nothing {
 		value = 0
 	}
 	if milli, failure = Milli(value); failure != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -66,6 +67,12 @@ func TestNumber(t *testing.T) {
 		"what sums leave of 0":            {measure: open, raw: sum(0.1, 0.2, -0.3), milli: 0},
 		"what sums leave below 0":         {measure: open, raw: sum(0.3, -0.2, -0.1), milli: 0},
 		"an external metric just below 0": {measure: outside(open), raw: sum(0.3, -0.2, -0.1), milli: 0},
+		"and in nanoseconds":              {measure: times(1e9), raw: sum(0.1, 0.2, -0.3), milli: 0},
+		"below 0 and in nanoseconds":      {measure: outside(times(1e9)), raw: sum(0.3, -0.2, -0.1), milli: 0},
+		"what sums of nanoseconds leave":  {measure: outside(times(1e-9)), raw: sum(1e9/3, -1e9, 2e9/3, -1e-7), milli: 0},
+		"turned":                          {measure: outside(times(-1)), raw: sum(0.1, 0.2, -0.3), milli: 0},
+		"at least 0, and just below":      {measure: limits(0, 5), raw: sum(0.3, -0.2, -0.1), milli: 0},
+		"a nanosecond in seconds":         {measure: times(1e-9), raw: 2, milli: 1},
 		"a load that is hardly there":     {measure: open, raw: 2e-9, milli: 1},
 		"an external metric turned":       {measure: outside(times(-1)), raw: -2, milli: 2000},
 	}
@@ -185,7 +192,7 @@ func FuzzReduce(f *testing.F) {
 		}
 		parts := []float64{value}
 		if external {
-			parts = []float64{a * multiplier, b * multiplier}
+			parts = []float64{valueOf(a, multiplier), valueOf(b, multiplier)}
 			if milli < 0 || series[0].Milli+series[1].Milli != milli {
 				t.Fatalf("%+v of %v and %v: %d of %d and %d", m, a, b, milli, series[0].Milli, series[1].Milli)
 			}
@@ -205,6 +212,41 @@ func FuzzReduce(f *testing.F) {
 			t.Fatalf("%+v of %v and %v: %d thousandths, %s away", m, a, b, milli, distance.FloatString(6))
 		}
 	})
+}
+
+// valueOf is what a number becomes; of less than 1e-9, nothing.
+func valueOf(raw, multiplier float64) float64 {
+	if math.Abs(raw) < 1e-9 {
+		return 0
+	}
+	return raw * multiplier
+}
+
+// TestWhatSumsLeaveOfNothingIsNothing adds numbers up that cancel out, in any order, and turns them into any unit: 0, and no error.
+func TestWhatSumsLeaveOfNothingIsNothing(t *testing.T) {
+	random, left := rand.New(rand.NewPCG(1, 2)), 0
+	for range 20_000 {
+		var numbers []float64
+		for range 1 + random.IntN(5) {
+			n, part := float64(random.IntN(100_000_000))/1000, float64(random.IntN(1000))/1000
+			numbers = append(numbers, n, -n*part, -n*(1-part))
+		}
+		random.Shuffle(len(numbers), func(i, j int) { numbers[i], numbers[j] = numbers[j], numbers[i] })
+		raw := sum(numbers...)
+		if raw != 0 {
+			left++
+		}
+		for _, multiplier := range []float64{1, -1, 0.01, 100, 1e-9, 1e-6, 1e9} {
+			for _, m := range []metric.Measure{times(multiplier), outside(times(multiplier))} {
+				if value, milli, failure := m.Number(raw); value != 0 || milli != 0 || failure != nil {
+					t.Fatalf("%v, which is %g, times %g: %g, %d, %v", numbers, raw, multiplier, value, milli, failure)
+				}
+			}
+		}
+	}
+	if left < 1000 { // the control
+		t.Errorf("only %d sums leave anything", left)
+	}
 }
 
 // sum adds numbers up as a program does, not as the compiler: exactly.
