@@ -138,11 +138,12 @@ type Endpoint struct {
 	// +kubebuilder:validation:Enum=us1;us2;us3;us4;eu1;eu2;au1;me2;in1;jp1
 	Region string `json:"region,omitempty"`
 
-	// URL is the base address of a Sysdig Monitor, with or without a trailing slash or a trailing /api.
+	// URL is the base address of a Sysdig Monitor, with or without a trailing slash, /api, or the path of either API such as /prometheus.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="must be an https:// address with a host: the token is never sent in the clear"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the token comes from tokenSecretRef"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.contains('?') && !self.contains('#')",message="must not hold credentials, a query or a fragment: the token comes from tokenSecretRef, and of an address from a browser what begins with ? or # is left out"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*/(.*/)?([^/]*[.]html|apidocs|login)/*$')",message="must be the address of Sysdig's API, not of a page: write what is in front of it, such as https://app.sysdigcloud.com"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://([^/]*[.])?(0[xX][0-9a-fA-F]*|[0-9]+)[.]?(:[0-9]*)?(/.*)?$') || self.matches('^https://(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}(:[0-9]*)?(/.*)?$')",message="must have a name as host, or an address in the usual form such as 192.0.2.10"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*[^A-Za-z0-9.:/_@?#\\\\[\\\\]-]') && !self.matches('^https://[^/]*:(0*|[0-9]{6,}|6553[6-9]|655[4-9][0-9]|65[6-9][0-9][0-9]|6[6-9][0-9]{3}|[7-9][0-9]{4})(/.*)?$')",message="must be a plain host name or address, with a port from 1 to 65535 if any"
 	URL string `json:"url,omitempty"`

@@ -46,10 +46,10 @@ func QueryURL(region, base, prometheusPath string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if prometheusPath == usualPath && own != "" { // an address that says it knows better than a default
+	if own != "" && (prometheusPath == usualPath || prometheusPath == "") { // an address that says it knows better than a default
 		prometheusPath = own
 	}
-	u.Path += prometheusPath + "/api/v1/query"
+	u.Path += cutVersion(prometheusPath) + "/api/v1/query"
 	return u, nil
 }
 
@@ -77,12 +77,21 @@ func address(region, base string) (u *url.URL, prometheusPath string, err error)
 	}
 	u.Path, prometheusPath = cutAPI(strings.TrimRight(u.Path, "/"))
 	u.RawPath = ""
+	if isPage(u.Path) || u.Path != "" && regionOf(u.Host) != "" { // Sysdig's own regions have no other paths
+		return nil, "", fmt.Errorf("spec.endpoint.url: must be the address of Sysdig's API, not of a page: leave out %s and write what is in front of it, such as https://app.sysdigcloud.com", u.Path)
+	}
 	return u, prometheusPath, nil
+}
+
+// isPage tells whether a path is one of those that people see in a browser.
+func isPage(path string) bool {
+	page := path[strings.LastIndex(path, "/")+1:]
+	return strings.HasSuffix(page, ".html") || page == "apidocs" || page == "login"
 }
 
 // cutAPI takes the paths of Sysdig's APIs from the end of a path, and returns that of the Prometheus API.
 func cutAPI(path string) (prefix, prometheusPath string) {
-	path = strings.TrimSuffix(strings.TrimSuffix(path, "/api/v1/query"), "/api/v1")
+	path = cutVersion(path)
 	for _, tail := range []string{"/api/prometheus", usualPath} {
 		if before, ok := strings.CutSuffix(path, tail); ok {
 			return strings.TrimRight(before, "/"), tail
@@ -96,12 +105,22 @@ func cutAPI(path string) (prefix, prometheusPath string) {
 	return path, ""
 }
 
+// cutVersion takes what is below the path of the Prometheus API from the end of a path.
+func cutVersion(path string) string {
+	for _, tail := range []string{"/api/v1/query", "/api/v1/query_range", "/api/v1"} {
+		if before, ok := strings.CutSuffix(path, tail); ok {
+			return strings.TrimRight(before, "/")
+		}
+	}
+	return path
+}
+
 // ParseURL reads an address of Sysdig or of IBM Cloud IAM. What people and programs read differently is refused: a host that ends in a
 // number is an IPv4 address of four decimal parts, and no other way to write one.
 func ParseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") {
-		return nil, errors.New("must be an https:// address without credentials, query or fragment")
+		return nil, errors.New("must be an https:// address without credentials, query or fragment: leave out what begins with ? or #")
 	}
 	if port := u.Port(); strings.HasSuffix(u.Host, ":") || port != "" && !isPort(port) {
 		return nil, errors.New("must have a port from 1 to 65535, or none")

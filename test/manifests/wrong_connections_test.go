@@ -40,6 +40,18 @@ var wrongConnections = []wrong{
 		"spec.endpoint.url", "must not hold credentials, a query or a fragment",
 	},
 	{
+		"an address from a browser", url("https://app.sysdigcloud.com/#/dashboards"),
+		"spec.endpoint.url", "of an address from a browser what begins with ? or # is left out",
+	},
+	{
+		"an address of a page", url("https://app.sysdigcloud.com/default.html"),
+		"spec.endpoint.url", "must be the address of Sysdig's API, not of a page: write what is in front of it, such as https://app.sysdigcloud.com",
+	},
+	{
+		"an address of the API's reference", url("https://sysdig.example.com/monitor/apidocs/"),
+		"spec.endpoint.url", "must be the address of Sysdig's API, not of a page",
+	},
+	{
 		"a Prometheus path with a trailing slash", `{endpoint: {prometheusPath: /prometheus/}}`,
 		"spec.endpoint.prometheusPath", "must be a path such as /prometheus, or /api/prometheus on IBM Cloud, without a trailing slash",
 	},
@@ -70,6 +82,14 @@ var wrongConnections = []wrong{
 	{
 		"a header that says who asks", `{endpoint: {headers: [{name: X-Forwarded-For, value: 127.0.0.1}]}}`,
 		"spec.endpoint.headers[0].name", "or begin with X-Sysdig-",
+	},
+	{
+		"a header that makes another connection", `{endpoint: {headers: [{name: upgrade, value: h2c}]}}`,
+		"spec.endpoint.headers[0].name", "must be IBMInstanceID, SysdigTeamID, TeamID, SysdigProduct, or begin with X-Sysdig-",
+	},
+	{
+		"a header that asks for another address", `{endpoint: {headers: [{name: X-Original-URL, value: /api/token}]}}`,
+		"spec.endpoint.headers[0].name", "others are for the operator or for what is on the way",
 	},
 	{
 		"a header with a colon", `{endpoint: {headers: [{name: "SysdigTeamID:", value: "1"}]}}`,
