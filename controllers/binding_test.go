@@ -294,7 +294,7 @@ func TestAMetricThatSysdigsPagesDisagreeOnIsLookedUpAgain(t *testing.T) {
 	b.Spec.Source = v1alpha1.Source{Metric: &v1alpha1.MetricSource{
 		Name: "file.bytes.total", TimeAggregation: v1alpha1.TimeSum, GroupAggregation: v1alpha1.GroupSum, Window: metav1.Duration{Duration: time.Minute},
 	}}
-	connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{API: v1alpha1.APIPrometheus, ClusterName: "c1"}}
+	connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default", UID: "c"}, Spec: v1alpha1.SysdigConnectionSpec{API: v1alpha1.APIPrometheus, ClusterName: "c1"}}
 	defined := &definitions{}
 	r := &BindingReconciler{Client: reader{objects: []client.Object{b, connection}}, Mapper: mapper(), Definitions: defined, Kinds: &kinds{}, Clock: clocktesting.NewFakeClock(now)}
 	for _, step := range []struct {

@@ -436,3 +436,28 @@ func BenchmarkReadingCovered(b *testing.B) {
 		}
 	}
 }
+
+// TestAHeartbeatInDottedNotationIsHeardByBothAPIs asks the stand-in for the metric of every pod by its dotted name.
+func TestAHeartbeatInDottedNotationIsHeardByBothAPIs(t *testing.T) {
+	for written, stored := range map[string]string{
+		"uptime": "sysdig_container_up", "memory.bytes.used": "sysdig_container_memory_used_bytes", "net.request.count.in": "sysdig_container_net_request_in_count",
+		"sysdig_container_up": "sysdig_container_up",
+	} {
+		for _, c := range []*v1alpha1.SysdigConnection{connection(), connection(byData)} {
+			s := newSysdig(t)
+			s.series(stored, "c1", "shop", "web", "web-1", 1, 30*time.Second)
+			h := query.Heartbeat{Metric: written, Scope: query.ScopeOf(c)}
+			if failure := h.Check(); failure != nil {
+				t.Fatal(failure)
+			}
+			answer, err := s.line().Listen(h, h.Needs(nil), attempt.At)
+			if err != nil {
+				t.Fatal(err)
+			}
+			heard, failure := h.Read(answer, attempt.At, h.Needs(nil))
+			if want := noon.Add(-30 * time.Second); failure != nil || !heard.Newest.Equal(want) {
+				t.Errorf("%s by %s: the newest point is of %s, %v; want %s", written, c.Spec.API, heard.Newest, failure, want)
+			}
+		}
+	}
+}
