@@ -3,7 +3,7 @@
 package pods
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -15,26 +15,18 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/labelled"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
-// retention is how long a pod is remembered after it is gone: the longest window of a query plus the longest lag.
-const retention = 70 * time.Minute
-
 // sweepEvery bounds how often all pods are searched for those that can be forgotten.
 const sweepEvery = 5 * time.Minute
-
-// span is a stretch of time during which a pod carried labels and ran. A zero until means now.
-type span struct {
-	labels labels.Set
-	until  time.Time
-}
 
 // pod is a pod that exists now. Neighbours with equal labels share them: the pods of a workload are mostly alike and next
 // to each other, so that a selector has to look at one of them.
 type pod struct {
 	name   string
-	labels *labels.Set
+	labels *labelled.Set
 	owner  unique.Handle[metric.Workload]
 	// ready is since when the pod has been ready, in Unix seconds; 0 when it is not, or is about to end.
 	ready int64
@@ -42,8 +34,9 @@ type pod struct {
 
 // namespace holds the pods of one namespace.
 type namespace struct {
-	history map[string][]span // by name; the last span may be the current one
-	present []pod             // in the order of names: the pods whose last span is the current one
+	history
+	present []pod // in the order of names
+	cut     int   // how many of them have labels that were cut off
 }
 
 // Index is filled by the events of a Pod informer. It is safe for concurrent use.
@@ -90,59 +83,74 @@ func terminal(pod *corev1.Pod) bool {
 func (x *Index) record(p *corev1.Pod, running bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sweep()
-	n := x.namespaces[p.Namespace]
+	now := x.clock.Now()
+	x.sweep(now)
+	n := x.namespace(p.Namespace)
+	switch i, found := n.find(p.Name); {
+	case running:
+		n.keep(i, found, p, now)
+	case found:
+		n.end(i, now)
+	}
+	if n.idle() {
+		delete(x.namespaces, p.Namespace)
+	}
+}
+
+// namespace is that of a name. The first who needs it makes it.
+func (x *Index) namespace(name string) *namespace {
+	n := x.namespaces[name]
 	if n == nil {
-		n = &namespace{history: map[string][]span{}}
-		x.namespaces[p.Namespace] = n
+		n = &namespace{history: history{followed: map[string]*followed{}}}
+		x.namespaces[name] = n
 	}
-	n.remember(p, running, x.clock.Now())
-	n.keep(p, running)
+	return n
 }
 
-// remember brings history in step.
-func (n *namespace) remember(p *corev1.Pod, running bool, now time.Time) {
-	spans := n.history[p.Name]
-	if last := len(spans) - 1; last >= 0 && spans[last].until.IsZero() {
-		if running && maps.Equal(spans[last].labels, labels.Set(p.Labels)) {
-			return
-		}
-		spans[last].until = now
-	}
-	if running {
-		spans = append(spans, span{labels: p.Labels})
-	}
-	n.history[p.Name] = spans
-}
+// idle tells whether nothing is known of a namespace.
+func (n *namespace) idle() bool { return len(n.present) == 0 && n.empty() }
 
-// keep brings present in step. Pods mostly come in the order of their names, so that most of them go to the end. Most events
-// leave the labels of a pod alone.
-func (n *namespace) keep(p *corev1.Pod, running bool) {
-	i, found := n.find(p.Name)
-	if found && !running {
-		n.present = slices.Delete(n.present, i, i+1)
-	}
-	if !running {
-		return
-	}
+// keep brings a running pod, whose place is known, in step. Pods mostly come in the order of their names, so that most of them go to
+// the end. Most events leave the labels of a pod alone.
+func (n *namespace) keep(i int, found bool, p *corev1.Pod, now time.Time) {
+	set := labelled.Of(p)
 	is := pod{name: p.Name, owner: unique.Make(ownerOf(p)), ready: readySince(p)}
 	switch {
 	case !found:
-		is.labels = n.share(i, p.Labels)
+		is.labels = n.share(i, set)
 		n.present = slices.Insert(n.present, i, is)
-	case maps.Equal(*n.present[i].labels, labels.Set(p.Labels)):
+		n.count(is.labels, 1)
+	case n.present[i].labels.Equal(set):
 		is.name, is.labels = n.present[i].name, n.present[i].labels
 		n.present[i] = is
 	default:
-		is.labels = n.share(i, p.Labels)
+		was := n.present[i].labels
+		is.name, is.labels = n.present[i].name, n.share(i, set)
 		n.present[i] = is
+		n.count(was, -1)
+		n.count(is.labels, 1)
+		n.lose(is.name, was, is.labels, now)
+	}
+}
+
+// end takes out a pod that has ended.
+func (n *namespace) end(i int, now time.Time) {
+	was := n.present[i]
+	n.present = slices.Delete(n.present, i, i+1)
+	n.count(was.labels, -1)
+	n.lose(was.name, was.labels, nil, now)
+}
+
+func (n *namespace) count(set *labelled.Set, by int) {
+	if set.Cut() {
+		n.cut += by
 	}
 }
 
 // share finds labels beside a place.
-func (n *namespace) share(i int, set labels.Set) *labels.Set {
+func (n *namespace) share(i int, set labelled.Set) *labelled.Set {
 	for _, neighbour := range n.present[max(i-1, 0):min(i+1, len(n.present))] {
-		if maps.Equal(*neighbour.labels, set) {
+		if neighbour.labels.Equal(set) {
 			return neighbour.labels
 		}
 	}
@@ -161,13 +169,17 @@ func (x *Index) Present(namespace string, selectors ...labels.Selector) []string
 	if n == nil {
 		return nil
 	}
-	var names []string
-	var last *labels.Set
+	return n.selected(selectors...)
+}
+
+// selected lists, in order, the pods that exist now and that all selectors select.
+func (n *namespace) selected(selectors ...labels.Selector) (names []string) {
+	var last *labelled.Set
 	var wanted bool
 	for i := range n.present {
 		p := &n.present[i]
 		if p.labels != last {
-			last, wanted = p.labels, selected(*p.labels, selectors)
+			last, wanted = p.labels, p.labels.Selects(selectors...)
 		}
 		if wanted {
 			if names == nil { // most reads want most of those that are left
@@ -179,15 +191,6 @@ func (x *Index) Present(namespace string, selectors ...labels.Selector) []string
 	return names
 }
 
-func selected(set labels.Set, selectors []labels.Selector) bool {
-	for _, s := range selectors {
-		if !s.Matches(set) {
-			return false
-		}
-	}
-	return true
-}
-
 // Matches tells whether the pod exists now and the selector selects it.
 func (x *Index) Matches(namespace, name string, selector labels.Selector) bool {
 	x.mu.RLock()
@@ -197,34 +200,68 @@ func (x *Index) Matches(namespace, name string, selector labels.Selector) bool {
 		return false
 	}
 	i, found := n.find(name)
-	return found && selector.Matches(*n.present[i].labels)
+	return found && n.present[i].labels.Selects(selector)
 }
 
 // Selected lists, in order, the pods of a namespace that a label selector selects now or selected within the window
-// before now. A selector that cannot be parsed selects nothing.
-func (x *Index) Selected(namespace, selector string, window time.Duration) []string {
+// before now, as far as this process has seen. unknown is why there may be others; nil when there are none. A selector that cannot be
+// parsed selects nothing.
+func (x *Index) Selected(namespace, selector string, window time.Duration) (names []string, unknown *metric.Failure) {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
+	x.follow(namespace, selector, parsed)
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	now := x.clock.Now()
-	window = min(window, retention) // also of what was not swept up yet
 	n := x.namespaces[namespace]
 	if n == nil {
+		return nil, nil
+	}
+	names = n.selected(parsed)
+	if f := n.followed[selector]; f != nil {
+		from := x.clock.Now().Add(-min(window, retention)) // also of what was not swept up yet
+		unknown = f.unknown(namespace, selector, from)
+		names = append(names, f.since(from)...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	return names, cmp.Or(unknown, n.undecided(selector, parsed))
+}
+
+// follow makes a namespace remember which pods leave a selector. Where there are no pods there is nothing to remember.
+func (x *Index) follow(namespace, text string, selector labels.Selector) {
+	now := x.clock.Now()
+	x.mu.RLock()
+	n := x.namespaces[namespace]
+	known := n != nil && n.followed[text] != nil
+	if known {
+		n.followed[text].asked.Store(now.UnixNano())
+	}
+	x.mu.RUnlock()
+	if n == nil || known {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n := x.namespaces[namespace]; n != nil && n.followed[text] == nil {
+		n.follow(text, selector, now)
+	}
+}
+
+// undecided is why a pod that exists now may be one of a Service's or not; nil when there is no such pod.
+func (n *namespace) undecided(selector string, parsed labels.Selector) *metric.Failure {
+	if n.cut == 0 {
 		return nil
 	}
-	var names []string
-	for name, spans := range n.history {
-		if slices.ContainsFunc(spans, func(s span) bool {
-			return (s.until.IsZero() || now.Sub(s.until) <= window) && parsed.Matches(s.labels)
-		}) {
-			names = append(names, name)
+	for i := range n.present {
+		if p := &n.present[i]; !p.labels.Knows(parsed) {
+			return metric.Failf(metric.Partial,
+				"pod %s has more than %d labels, or more than %d bytes of them, so it is not known whether %q selects it; give it fewer labels",
+				p.name, labelled.MaxLabels, labelled.MaxBytes, short(selector))
 		}
 	}
-	slices.Sort(names)
-	return names
+	return nil
 }
 
 // Ready lists the pods of a namespace that a label selector selects now, that have been ready since a time or longer, and that
@@ -241,7 +278,7 @@ func (x *Index) Ready(namespace, selector string, since time.Time) map[metric.Wo
 		return nil
 	}
 	ready := map[metric.Workload][]string{}
-	var last *labels.Set
+	var last *labelled.Set
 	var wanted bool
 	for i := range n.present {
 		p := &n.present[i]
@@ -249,7 +286,7 @@ func (x *Index) Ready(namespace, selector string, since time.Time) map[metric.Wo
 			continue
 		}
 		if p.labels != last {
-			last, wanted = p.labels, parsed.Matches(*p.labels)
+			last, wanted = p.labels, p.labels.Selects(parsed)
 		}
 		if wanted {
 			owner := p.owner.Value()
@@ -260,30 +297,15 @@ func (x *Index) Ready(namespace, selector string, since time.Time) map[metric.Wo
 }
 
 // sweep forgets in all namespaces, most of which nobody asks about.
-func (x *Index) sweep() {
-	if now := x.clock.Now(); now.Sub(x.swept) >= sweepEvery {
-		x.swept = now
-		for namespace := range x.namespaces {
-			x.forget(namespace, now)
-		}
-	}
-}
-
-// forget drops spans that no window reaches any more.
-func (x *Index) forget(namespace string, now time.Time) {
-	n := x.namespaces[namespace]
-	if n == nil {
+func (x *Index) sweep(now time.Time) {
+	if now.Sub(x.swept) < sweepEvery {
 		return
 	}
-	for name, spans := range n.history {
-		spans = slices.DeleteFunc(spans, func(s span) bool { return !s.until.IsZero() && now.Sub(s.until) > retention })
-		if len(spans) == 0 {
-			delete(n.history, name)
-			continue
+	x.swept = now
+	for name, n := range x.namespaces {
+		n.sweep(now)
+		if n.idle() {
+			delete(x.namespaces, name)
 		}
-		n.history[name] = spans
-	}
-	if len(n.history) == 0 {
-		delete(x.namespaces, namespace)
 	}
 }

@@ -54,8 +54,8 @@ func in(namespace string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Nam
 
 func (x *index) want(app string, window time.Duration, names ...string) {
 	x.t.Helper()
-	if got := x.Selected("shop", "app="+app, window); !slices.Equal(got, names) {
-		x.t.Errorf("after %s, window %s, app %s: got %q, want %q", x.clk.Now().Sub(noon), window, app, got, names)
+	if got, unknown := x.Selected("shop", "app="+app, window); !slices.Equal(got, names) || unknown != nil {
+		x.t.Errorf("after %s, window %s, app %s: got %q, %v, want %q", x.clk.Now().Sub(noon), window, app, got, unknown, names)
 	}
 }
 
@@ -67,13 +67,13 @@ func TestPodsAreSelectedByLabelAndNamespaceInOrder(t *testing.T) {
 	x.want("web", window, "a", "c", "e")
 	x.want("web", 0, "a", "c", "e")
 	x.want("none", window)
-	if got := x.Selected("bank", "app in (web, api)", window); !slices.Equal(got, []string{"d"}) {
+	if got, _ := x.Selected("bank", "app in (web, api)", window); !slices.Equal(got, []string{"d"}) {
 		t.Errorf("got %q", got)
 	}
-	if got := x.Selected("shop", "app in (", window); got != nil {
+	if got, _ := x.Selected("shop", "app in (", window); got != nil {
 		t.Errorf("a selector that cannot be parsed selects %q", got)
 	}
-	if got := x.Selected("nowhere", "app=web", window); got != nil {
+	if got, _ := x.Selected("nowhere", "app=web", window); got != nil {
 		t.Errorf("a namespace without pods has %q", got)
 	}
 }
@@ -181,8 +181,8 @@ func TestManyShortLivedPodsAreForgottenWhereNobodyAsks(t *testing.T) {
 		x.OnDelete(p)
 		x.clk.Step(time.Minute)
 	}
-	if got := pods.Remembered(x.Index); got > 80 {
-		t.Errorf("%d pods are remembered, want those of the last 70 minutes", got)
+	if _, departures, gone := pods.Remembered(x.Index); departures > 0 || gone > 80 {
+		t.Errorf("%d departures and the labels of %d pods are remembered, want those of the last 70 minutes", departures, gone)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/labelled"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
@@ -20,13 +21,15 @@ func Strip(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	return &corev1.Pod{
+	stripped := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
+			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 			DeletionTimestamp: pod.DeletionTimestamp, OwnerReferences: stripOwner(pod),
 		},
 		Status: stripStatus(pod),
-	}, nil
+	}
+	labelled.Strip(&stripped.ObjectMeta, pod)
+	return stripped, nil
 }
 
 // stripStatus keeps one address of each kind, and lists of several where there are two families of addresses.
