@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/labelled"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
@@ -316,7 +317,7 @@ func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMe
 		return nil, nil, fmt.Errorf("reading the namespace: %w", err)
 	}
 	selector, err := metav1.LabelSelectorAsSelector(c.Spec.AllowedNamespaces.Selector)
-	if err != nil || !selector.Matches(labels.Set(namespace.Labels)) {
+	if err != nil || !labelled.Of(&namespace).Selects(selector) {
 		return nil, refused, nil
 	}
 	return &c, nil, nil

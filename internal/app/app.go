@@ -135,13 +135,16 @@ func otherSecrets() fields.Selector {
 	)
 }
 
-// cacheOptions keep the caches small: Secrets of our own namespace only and only such as may be meant, and pods and bindings without what nobody looks at.
+// cacheOptions keep the caches small: Secrets of our own namespace only and only such as may be meant, and pods, Services,
+// Namespaces and bindings without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: otherSecrets()}}},
 			&corev1.Pod{}:                   {Transform: pods.Strip},
+			&corev1.Service{}:               {Transform: objects.StripService},
+			&corev1.Namespace{}:             {Transform: objects.StripNamespace},
 			&v1alpha1.SysdigMetricBinding{}: {Transform: (&controllers.Stripper{}).Strip},
 		},
 	}

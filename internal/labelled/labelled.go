@@ -56,7 +56,7 @@ func Strip(into *metav1.ObjectMeta, object metav1.Object) {
 
 // keep cuts off what is too much: the longest labels.
 func keep(all map[string]string) Set {
-	if len(all) <= MaxLabels && length(all) <= MaxBytes {
+	if len(all) <= MaxLabels && Length(all) <= MaxBytes {
 		return Set{Set: all}
 	}
 	keys := slices.SortedFunc(maps.Keys(all), func(a, b string) int {
@@ -79,7 +79,8 @@ func rank(key, value string) int {
 	return len(key) + len(value)
 }
 
-func length(all map[string]string) (n int) {
+// Length is how many bytes the keys and values of labels have together.
+func Length(all map[string]string) (n int) {
 	for key, value := range all {
 		n += len(key) + len(value)
 	}

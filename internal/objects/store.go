@@ -9,12 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/labelled"
 )
 
 // object is what is remembered of an object.
 type object struct {
 	name     string
-	labels   labels.Set
+	labels   labelled.Set
 	selector string // of a Service
 }
 
@@ -47,7 +49,7 @@ func (s *store) OnDelete(event any) {
 }
 
 func describe(m metav1.Object) object {
-	o := object{name: m.GetName(), labels: m.GetLabels()}
+	o := object{name: m.GetName(), labels: labelled.Of(m)}
 	if service, ok := m.(*corev1.Service); ok {
 		o.selector = labels.Set(service.Spec.Selector).String()
 	}
@@ -86,14 +88,14 @@ func (s *store) matches(namespace, name string, selector labels.Selector) bool {
 	defer s.mu.RUnlock()
 	all := s.namespaces[namespace]
 	i, found := find(all, name)
-	return found && selector.Matches(all[i].labels)
+	return found && all[i].labels.Selects(selector)
 }
 
 func (s *store) each(namespace string, selectors []labels.Selector, do func(object)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, o := range s.namespaces[namespace] {
-		if selected(o.labels, selectors) {
+		if o.labels.Selects(selectors...) {
 			do(o)
 		}
 	}
@@ -103,15 +105,6 @@ func find(all []object, name string) (int, bool) {
 	return slices.BinarySearchFunc(all, name, func(o object, name string) int { return strings.Compare(o.name, name) })
 }
 
-func selected(set labels.Set, selectors []labels.Selector) bool {
-	for _, s := range selectors {
-		if !s.Matches(set) {
-			return false
-		}
-	}
-	return true
-}
-
 // Strip keeps of an object's metadata what is remembered of it, so that annotations take no memory. It is the transform of the
 // informers' cache.
 func Strip(event any) (any, error) {
@@ -119,10 +112,43 @@ func Strip(event any) (any, error) {
 	if !ok {
 		return event, nil
 	}
-	return &metav1.PartialObjectMetadata{
-		TypeMeta: full.TypeMeta,
-		ObjectMeta: metav1.ObjectMeta{
-			Name: full.Name, Namespace: full.Namespace, UID: full.UID, ResourceVersion: full.ResourceVersion, Labels: full.Labels,
-		},
-	}, nil
+	stripped := &metav1.PartialObjectMetadata{TypeMeta: full.TypeMeta, ObjectMeta: identityOf(full)}
+	labelled.Strip(&stripped.ObjectMeta, full)
+	return stripped, nil
+}
+
+// maxSelector is how many bytes the labels of a Service's selector have together, at most, to be kept. Selectors have some 50.
+const maxSelector = labelled.MaxBytes
+
+// StripService keeps of a Service what the operator looks at: name, labels, selector, and its addresses within the cluster. It is the
+// transform of the Service informer. A selector that is too long is none.
+func StripService(event any) (any, error) {
+	full, ok := event.(*corev1.Service)
+	if !ok {
+		return event, nil
+	}
+	stripped := &corev1.Service{
+		ObjectMeta: identityOf(full), Spec: corev1.ServiceSpec{ClusterIP: full.Spec.ClusterIP, ClusterIPs: full.Spec.ClusterIPs},
+	}
+	labelled.Strip(&stripped.ObjectMeta, full)
+	if labelled.Length(full.Spec.Selector) <= maxSelector {
+		stripped.Spec.Selector = full.Spec.Selector
+	}
+	return stripped, nil
+}
+
+// StripNamespace keeps of a Namespace its name and its labels. It is the transform of the Namespace informer.
+func StripNamespace(event any) (any, error) {
+	full, ok := event.(*corev1.Namespace)
+	if !ok {
+		return event, nil
+	}
+	stripped := &corev1.Namespace{ObjectMeta: identityOf(full)}
+	labelled.Strip(&stripped.ObjectMeta, full)
+	return stripped, nil
+}
+
+// identityOf is what tells one object, and one state of it, from others.
+func identityOf(o metav1.Object) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()}
 }

@@ -50,9 +50,9 @@ func TestPodsOfAServiceAreThoseOfTheWindowByOurClock(t *testing.T) {
 // lookedBack is a cluster that notes how far back its pods are asked for.
 type lookedBack struct{ window time.Duration }
 
-func (l *lookedBack) Selected(_, _ string, window time.Duration) []string {
+func (l *lookedBack) Selected(_, _ string, window time.Duration) ([]string, *metric.Failure) {
 	l.window = window
-	return nil
+	return nil, nil
 }
 
 func (l *lookedBack) Services(string, string) map[string]string { return nil }

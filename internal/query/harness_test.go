@@ -209,12 +209,14 @@ func newSysdig(t testing.TB) *sysdigStage {
 type cluster struct {
 	selected func(namespace, selector string, window time.Duration) []string
 	services func(namespace, selector string) map[string]string
+	// unknown is why there may be other pods than those.
+	unknown *metric.Failure
 	// ready are the pods that should be seen; nil when there are none.
 	ready func(namespace, selector string, since time.Time) map[metric.Workload][]string
 }
 
-func (c cluster) Selected(namespace, selector string, window time.Duration) []string {
-	return c.selected(namespace, selector, window)
+func (c cluster) Selected(namespace, selector string, window time.Duration) ([]string, *metric.Failure) {
+	return c.selected(namespace, selector, window), c.unknown
 }
 
 func (c cluster) Ready(namespace, selector string, since time.Time) map[metric.Workload][]string {

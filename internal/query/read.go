@@ -14,8 +14,9 @@ import (
 
 // Cluster is what reading an answer has to know of the cluster's objects.
 type Cluster interface {
-	// Selected lists the pods of a namespace that a label selector selects now or selected within the window before now.
-	Selected(namespace, selector string, window time.Duration) []string
+	// Selected lists the pods of a namespace that a label selector selects now or selected within the window before now. unknown is why
+	// there may be others; nil when there are none.
+	Selected(namespace, selector string, window time.Duration) (pods []string, unknown *metric.Failure)
 	// Services lists the Services of a namespace whose labels match a selector, and the selector that each has for its pods.
 	Services(namespace, selector string) map[string]string
 	// Ready lists the pods of a namespace that a label selector selects now, that have been ready since a time or longer, and that
@@ -168,7 +169,7 @@ func (r reader) each(objects map[string]Found) {
 		if name := r.name(key); name != "" {
 			one := r.question.View
 			one.All, one.Workload, one.Pod, one.Object = false, key.workload, key.pod, key.object
-			objects[name] = r.found(one, r.table.rows[key], tallies[key])
+			objects[name] = r.found(one, r.table.rows[key], tallies[key], nil)
 		}
 	}
 	for key, of := range tallies {
@@ -192,18 +193,18 @@ func (r reader) name(key rowKey) string {
 
 // one finds the value of the one object of a view.
 func (r reader) one(v View) Found {
-	rows := r.rows(v)
+	rows, unknown := r.rows(v)
 	if len(rows) == 0 && r.unlabelled() {
 		return Found{Failure: r.dropped()}
 	}
-	return r.found(v, rows, r.coverage.object(v))
+	return r.found(v, rows, r.coverage.object(v), unknown)
 }
 
-// found finds the value of the object of a view from its rows. When agents do not see enough of its pods, rows that are missing or have
-// stopped say nothing about it, and a number is too low or of others.
-func (r reader) found(v View, rows []*row, of tally) Found {
+// found finds the value of the object of a view from its rows. When agents do not see enough of its pods, or pods are unknown, rows that
+// are missing or have stopped say nothing about it, and a number is too low or of others.
+func (r reader) found(v View, rows []*row, of tally, unknown *metric.Failure) Found {
 	sample, failure := r.sample(rows)
-	partial := r.coverage.partial(of)
+	partial := cmp.Or(unknown, r.coverage.partial(of))
 	if partial == nil || failure != nil && failure.Reason != metric.NoData && failure.Reason != metric.Stale {
 		if sample != nil {
 			sample.Least = r.least(v, rows, of)
@@ -223,16 +224,16 @@ func (r reader) dropped() *metric.Failure {
 	return metric.Failf(metric.Implausible, "the query returned series without the label %s, which spec.source.promQL.objectLabel names; keep it, for example with sum by (%s) (…)", r.table.shape.ObjectLabel, r.table.shape.ObjectLabel)
 }
 
-// rows are those that describe the one object of a view.
-func (r reader) rows(v View) []*row {
+// rows are those that describe the one object of a view. unknown is why there may be others; nil when there are none.
+func (r reader) rows(v View) (rows []*row, unknown *metric.Failure) {
 	if !v.ByService || r.table.shape.Grain == ByService {
-		return r.table.rows[r.table.shape.viewKey(v)]
+		return r.table.rows[r.table.shape.viewKey(v)], nil
 	}
-	var rows []*row
-	for _, pod := range r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.ours(r.attempt.At))) {
+	pods, unknown := r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.ours(r.attempt.At)))
+	for _, pod := range pods {
 		rows = append(rows, r.table.rows[rowKey{namespace: v.Namespace, pod: pod}]...)
 	}
-	return rows
+	return rows, unknown
 }
 
 // sample makes one value of the rows of one object. Pods without a row are left out: they lower a sum, and leave an average,

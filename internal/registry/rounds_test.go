@@ -30,7 +30,9 @@ func newShop(t testing.TB) *shop {
 }
 
 // Selected implements query.Cluster.
-func (s *shop) Selected(_, selector string, _ time.Duration) []string { return []string{selector} }
+func (s *shop) Selected(_, selector string, _ time.Duration) ([]string, *metric.Failure) {
+	return []string{selector}, nil
+}
 
 // Ready implements query.Cluster: no pod is missed.
 func (s *shop) Ready(string, string, time.Time) map[metric.Workload][]string { return nil }

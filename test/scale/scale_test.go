@@ -78,9 +78,9 @@ func TestScenesThatCannotBeSpread(t *testing.T) {
 type twoPods struct{}
 
 // Selected implements query.Cluster.
-func (twoPods) Selected(_, selector string, _ time.Duration) []string {
+func (twoPods) Selected(_, selector string, _ time.Duration) ([]string, *metric.Failure) {
 	app := strings.TrimPrefix(selector, "app=")
-	return []string{podName(app, 0), podName(app, 1)}
+	return []string{podName(app, 0), podName(app, 1)}, nil
 }
 
 // Ready implements query.Cluster: no pod is missed.

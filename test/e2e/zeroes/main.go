@@ -168,22 +168,22 @@ func (p program) serve(ctx context.Context, c client.Client, config *rest.Config
 type pods struct{ client client.Client }
 
 // Selected implements query.Cluster.
-func (p pods) Selected(namespace, selector string, _ time.Duration) []string {
+func (p pods) Selected(namespace, selector string, _ time.Duration) ([]string, *metric.Failure) {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var list corev1.PodList
 	if err := p.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {
-		return nil
+		return nil, nil
 	}
 	names := make([]string, len(list.Items))
 	for i, pod := range list.Items {
 		names[i] = pod.Name
 	}
-	return names
+	return names, nil
 }
 
 // Ready implements query.Cluster: no pod is missed.
