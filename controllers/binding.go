@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,12 +65,19 @@ type BindingReconciler struct {
 	Definitions Definitions
 	Kinds       Kinds
 	Clock       clock.PassiveClock
+	// Live reads bindings whose long texts the cache does not hold.
+	Live client.Reader
+	// MaxPerNamespace is how many bindings of a namespace are served, the oldest; 0 for all.
+	MaxPerNamespace int
 
 	// Only Reconcile touches these, which has one worker.
 	lookup *kindLookup
 	// compiled is what the definition of each binding that is in the registry was compiled from. What is refused for its own text was
 	// compiled from that alone.
 	compiled map[types.NamespacedName]sources
+	places   places
+	// again looks once more at bindings whose place has changed.
+	again Notifier
 }
 
 // sources are what a definition is compiled from. From equal ones comes an equal one.
@@ -105,6 +113,7 @@ func (r *BindingReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manag
 		Watches(&v1alpha1.SysdigConnection{}, handler.EnqueueRequestsFromMapFunc(r.ofConnection), builder.WithPredicates(specChanged())).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.ofService), builder.WithPredicates(selectorChanged())).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		WatchesRawSource(&r.again).
 		Complete(r)
 }
 
@@ -162,9 +171,21 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 			r.Definitions.Delete(request.NamespacedName)
 			r.Kinds.Release(request.NamespacedName)
 			delete(r.compiled, request.NamespacedName)
+			r.lookAgain(r.places.leave(request.NamespacedName))
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, fmt.Errorf("reading the binding: %w", err)
+	}
+	full, err := r.place(ctx, &b)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if full != nil {
+		r.turnAway(&b, full)
+		return reconcile.Result{}, nil
+	}
+	if err := r.restore(ctx, &b); err != nil {
+		return reconcile.Result{}, err
 	}
 	target, refused, err := r.target(ctx, &b)
 	if err != nil {
@@ -180,6 +201,56 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return r.refuse(&b, target, refused), nil
 	}
 	return r.define(&b, connection, target), nil
+}
+
+// place is why a binding has no place among those of its namespace that are served; nil when it has one. What it costs does not
+// depend on how many there are, but for the first time.
+func (r *BindingReconciler) place(ctx context.Context, b *v1alpha1.SysdigMetricBinding) (*metric.Failure, error) {
+	if r.MaxPerNamespace == 0 {
+		return nil, nil
+	}
+	if r.places.bound = r.MaxPerNamespace; r.places.of(b.Namespace) == nil {
+		var list v1alpha1.SysdigMetricBindingList
+		// They are read only, and copies of many bindings would be what decides how much memory is needed.
+		if err := r.Client.List(ctx, &list, client.InNamespace(b.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing the bindings of the namespace: %w", err)
+		}
+		r.places.fill(b.Namespace, list.Items)
+	}
+	refused, moved := r.places.take(b)
+	r.lookAgain(moved)
+	return refused, nil
+}
+
+func (r *BindingReconciler) lookAgain(bindings []types.NamespacedName) {
+	for _, binding := range bindings {
+		r.again.Notify(binding)
+	}
+}
+
+// restore reads the texts of a binding that are too long for the cache. One that is gone, or another one by now, has an event on its
+// way.
+func (r *BindingReconciler) restore(ctx context.Context, b *v1alpha1.SysdigMetricBinding) error {
+	if !isCut(b) {
+		return nil
+	}
+	var list v1alpha1.SysdigMetricBindingList
+	if err := r.Live.List(ctx, &list, client.InNamespace(b.Namespace), client.MatchingFields{"metadata.name": b.Name}); err != nil {
+		return fmt.Errorf("reading the long texts of the binding: %w", err)
+	}
+	if len(list.Items) != 1 || list.Items[0].UID != b.UID {
+		return errors.New("the binding has just been deleted")
+	}
+	list.Items[0].DeepCopyInto(b)
+	return nil
+}
+
+// turnAway holds nothing of a binding without a place but why.
+func (r *BindingReconciler) turnAway(b *v1alpha1.SysdigMetricBinding, why *metric.Failure) {
+	key := client.ObjectKeyFromObject(b)
+	r.Kinds.Release(key)
+	delete(r.compiled, key)
+	r.Definitions.Put(query.TurnAway(b, why))
 }
 
 // refuse puts a binding whose target or connection cannot be used, and requeues it: no event says that a CRD was installed or a right given.

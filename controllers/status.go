@@ -146,6 +146,7 @@ func (r *StatusReconciler) draft(ctx context.Context, binding types.NamespacedNa
 	}
 	status, urgent := decideStatus(&b, standing, r.Clock.Now())
 	recall(&b.Status, status.Query)
+	b.Status.Target, b.Status.MetricPath = recalled(b.Status.Target, status.Target), recalled(b.Status.MetricPath, status.MetricPath)
 	if equality.Semantic.DeepEqual(status, b.Status) {
 		return nil, nil
 	}
@@ -236,6 +237,8 @@ func shortened(text string, longest int) string {
 // describe is what a binding's values describe: Service/flask, Pod[app=flask], external.
 func describe(d *query.Definition) string {
 	switch {
+	case d.Claim == (metric.Claim{}): // it was turned away
+		return ""
 	case d.Claim.External:
 		return "external"
 	case d.Claim.Set():

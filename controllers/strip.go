@@ -3,6 +3,7 @@ package controllers
 import (
 	"crypto/sha256"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -23,8 +24,18 @@ type Stripper struct {
 // maxKnown bounds how many texts are known. With more, all are forgotten: what is kept already stays as it is.
 const maxKnown = 4096
 
-// Strip is the transform of an informer. What kubectl apply remembers in an annotation is as large as the spec. Of a long query a
-// digest stays, which tells whether it is still the right one.
+// maxText is how many bytes the texts of a binding's source and selector have together to be kept: as most bindings have, with a query of
+// some lines. Longer ones are read when they are compiled, and not kept beside what they become: 10,000 bindings of one tenant may have
+// 80 MB of them.
+const maxText = 1024
+
+// cut is the annotation that a binding gets in place of its source and selector when those were cut off. Stripped bindings have no other.
+const cut = "texts-cut-off"
+
+func isCut(b *v1alpha1.SysdigMetricBinding) bool { return b.Annotations[cut] != "" }
+
+// Strip is the transform of an informer. What kubectl apply remembers in an annotation is as large as the spec. Of a long text in the
+// status a digest stays, which tells whether it is still the right one, and of a long source or selector that it is long.
 func (s *Stripper) Strip(object any) (any, error) {
 	full, ok := object.(*v1alpha1.SysdigMetricBinding)
 	if !ok {
@@ -37,9 +48,57 @@ func (s *Stripper) Strip(object any) (any, error) {
 		},
 		Spec: full.Spec, Status: full.Status,
 	}
-	b.Status.Query = digest(full.Status.Query)
+	b.Status.Query, b.Status.Target, b.Status.MetricPath = digest(full.Status.Query), digest(full.Status.Target), digest(full.Status.MetricPath)
+	if textsOf(b) > maxText || isCut(full) && full.Spec.Source == (v1alpha1.Source{}) {
+		cutTexts(b)
+	}
 	s.share(b)
 	return b, nil
+}
+
+// textsOf is how many bytes of text a binding's source and selector have.
+func textsOf(b *v1alpha1.SysdigMetricBinding) int {
+	n := bytesOf(reflect.ValueOf(b.Spec.Source))
+	if b.Spec.Target != nil {
+		n += bytesOf(reflect.ValueOf(b.Spec.Target.Selector))
+	}
+	return n
+}
+
+// bytesOf is how many bytes the texts within a value have.
+func bytesOf(v reflect.Value) (n int) {
+	switch v.Kind() {
+	case reflect.String:
+		return v.Len()
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return bytesOf(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += bytesOf(v.Field(i))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			n += bytesOf(v.Index(i))
+		}
+	case reflect.Map:
+		for each := v.MapRange(); each.Next(); {
+			n += bytesOf(each.Key()) + bytesOf(each.Value())
+		}
+	}
+	return n
+}
+
+// cutTexts leaves out the source and the selector. What they came with may be read: it stays as it is.
+func cutTexts(b *v1alpha1.SysdigMetricBinding) {
+	b.Annotations = map[string]string{cut: "true"}
+	b.Spec.Source = v1alpha1.Source{}
+	if b.Spec.Target != nil {
+		target := *b.Spec.Target
+		target.Selector = nil
+		b.Spec.Target = &target
+	}
 }
 
 // share replaces texts by equal ones that others hold. What is behind pointers may be in the cache already and be read: it is
@@ -93,7 +152,13 @@ func digest(text string) string {
 
 // recall puts a query in the place of its digest. Any other query stays what it is, so that the right one is written.
 func recall(status *v1alpha1.SysdigMetricBindingStatus, query string) {
-	if status.Query == digest(query) {
-		status.Query = query
+	status.Query = recalled(status.Query, query)
+}
+
+// recalled is a text in the place of its digest, and any other as it is.
+func recalled(kept, right string) string {
+	if kept == digest(right) {
+		return right
 	}
+	return kept
 }

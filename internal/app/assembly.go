@@ -148,7 +148,10 @@ func (a *assembly) addControllers(ctx context.Context) error {
 			Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version,
 			Permit: egress.Policy{Allowed: a.options.AllowEndpointNetworks, Cluster: a.addresses}.Check,
 		}).SetupWithManager(a.manager),
-		(&controllers.BindingReconciler{Client: c, Mapper: mapper, Definitions: a.registry, Kinds: kinds, Clock: a.clock}).SetupWithManager(ctx, a.manager),
+		(&controllers.BindingReconciler{
+			Client: c, Live: a.manager.GetAPIReader(), Mapper: mapper, Definitions: a.registry, Kinds: kinds, Clock: a.clock,
+			MaxPerNamespace: a.options.MaxBindingsPerNamespace,
+		}).SetupWithManager(ctx, a.manager),
 		a.manager.Add(told),
 		statuses.SetupWithManager(a.manager),
 		a.manager.Add(&controllers.Sweep{Clock: a.clock, Leader: elector, Board: a.registry, Statuses: statuses}),

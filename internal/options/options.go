@@ -50,6 +50,9 @@ type Options struct {
 	// ManageCertificates makes the operator issue and rotate the certificate and keep the caBundle of its APIServices.
 	ManageCertificates bool
 
+	// MaxBindingsPerNamespace is how many SysdigMetricBindings of one namespace are served: the oldest.
+	MaxBindingsPerNamespace int
+
 	// AllowEndpointNetworks are networks that connections may lead to although the operator connects to no address like theirs otherwise.
 	AllowEndpointNetworks []netip.Prefix
 
@@ -84,6 +87,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 5*time.Second, "How long reads are served after SIGTERM, while readiness fails and others learn to go elsewhere.")
 	flags.BoolVar(&o.ManageCertificates, "manage-certificates", true, "Issue and rotate the serving certificate and keep the caBundle of the APIServices. Switch off where something else fills --cert-dir and the caBundle.")
 	flags.StringSliceVar(&networks, "allow-endpoint-networks", nil, "Networks, such as 10.96.0.0/12, to which the endpoints of SysdigConnections may lead although they hold loopback, link-local, multicast or metadata addresses, or those of this cluster's Services, pods and nodes. Needed for a Sysdig within the cluster.")
+	flags.IntVar(&o.MaxBindingsPerNamespace, "max-bindings-per-namespace", 1000, "How many SysdigMetricBindings of one namespace are served: the oldest. The others are refused before they are compiled, so that no tenant uses up the memory of the others.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "Address of the operator's own metrics, by HTTPS, for who may read the path /metrics; 0 for none.")
 	flags.BoolVar(&o.Profiling, "profiling", false, "Serve pprof beside the metrics, for who may read the path /debug/pprof/*.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
@@ -175,6 +179,9 @@ func (o Options) validate() error {
 	}
 	if o.Profiling && o.MetricsAddress == "0" {
 		problems = append(problems, errors.New("--profiling: it is served at --metrics-bind-address, which is 0"))
+	}
+	if o.MaxBindingsPerNamespace < 1 {
+		problems = append(problems, errors.New("--max-bindings-per-namespace: must be at least 1; to serve a namespace nothing, leave it out of the allowedNamespaces of all connections"))
 	}
 	if slices.Contains(o.BroadReaders, "") {
 		problems = append(problems, errors.New("--broad-readers: a user has no empty name; say nothing at all to review each read by itself"))

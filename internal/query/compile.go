@@ -80,6 +80,14 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 	return d
 }
 
+// TurnAway is the definition of a binding that is not compiled: it claims nothing and asks nothing.
+func TurnAway(b *v1alpha1.SysdigMetricBinding, why *metric.Failure) Definition {
+	return Definition{
+		Binding: types.NamespacedName{Namespace: b.Namespace, Name: b.Name},
+		UID:     b.UID, Created: b.CreationTimestamp.Time, Generation: b.Generation, Refused: why,
+	}
+}
+
 // observed is what the status of a binding shows, which another process may have written.
 func observed(b *v1alpha1.SysdigMetricBinding) *metric.Sample {
 	o := b.Status.Observed
@@ -118,9 +126,16 @@ func claim(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) (metr
 		c.Selector = "!" // no selector has this form; an empty one would claim every object
 		return c, object, labels.Nothing(), metric.Failf(metric.Rejected, "spec.target.selector: %v", err)
 	}
-	c.Selector = selector.String()
+	if c.Selector = selector.String(); len(c.Selector) > maxSelector {
+		failure := metric.Failf(metric.Rejected, "spec.target.selector: it has %d bytes, %d are allowed; use fewer values", len(c.Selector), maxSelector)
+		c.Selector = "!"
+		return c, object, labels.Nothing(), failure
+	}
 	return c, object, selector, nil
 }
+
+// maxSelector is how many bytes the selector of a set has at most, in canonical form: as many as of an object's labels are looked at.
+const maxSelector = 4096
 
 func isNamespace(t *v1alpha1.Target) bool {
 	return t != nil && t.APIVersion == "v1" && t.Kind == "Namespace"

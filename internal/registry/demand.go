@@ -131,10 +131,13 @@ func (r *Registry) demandOf(a *answer) {
 	d.change()
 	shapes := r.tenants[a.tenant]
 	if shapes == nil {
-		shapes = map[query.ShapeID]int{}
+		shapes = map[query.ShapeID]map[*answer]struct{}{}
 		r.tenants[a.tenant] = shapes
 	}
-	shapes[shape]++
+	if shapes[shape] == nil {
+		shapes[shape] = map[*answer]struct{}{}
+	}
+	shapes[shape][a] = struct{}{}
 }
 
 // drop forgets a question whose last entry is about to leave.
@@ -151,7 +154,7 @@ func (r *Registry) drop(a *answer) {
 		delete(r.demands, shape)
 	}
 	shapes := r.tenants[a.tenant]
-	if shapes[shape]--; shapes[shape] == 0 {
+	if delete(shapes[shape], a); len(shapes[shape]) == 0 {
 		delete(shapes, shape)
 	}
 	if len(shapes) == 0 {
@@ -168,7 +171,7 @@ func (r *Registry) allot(t tenant) (changed []types.NamespacedName) {
 		return nil
 	}
 	r.crowded[t] = struct{}{}
-	order := slices.SortedFunc(maps.Keys(shapes), func(a, b query.ShapeID) int { return olderFirst(r.oldest(a, t), r.oldest(b, t)) })
+	order := oldestFirst(shapes)
 	if limit == 0 || len(order) <= limit {
 		limit = len(order)
 		delete(r.crowded, t)
@@ -185,25 +188,27 @@ func (r *Registry) allot(t tenant) (changed []types.NamespacedName) {
 	return changed
 }
 
-// oldest is the oldest entry of a tenant that asks about a shape.
-func (r *Registry) oldest(shape query.ShapeID, t tenant) *entry {
-	var oldest *entry
-	for a := range r.demands[shape].answers {
-		for _, e := range a.entries {
-			if a.tenant == t && (oldest == nil || olderFirst(e, oldest) < 0) {
-				oldest = e
+// oldestFirst are the shapes of a tenant in the order of the oldest entry that asks each.
+func oldestFirst(shapes map[query.ShapeID]map[*answer]struct{}) []query.ShapeID {
+	oldest := make(map[query.ShapeID]*entry, len(shapes))
+	for shape, answers := range shapes {
+		for a := range answers {
+			for _, e := range a.entries {
+				if oldest[shape] == nil || olderFirst(e, oldest[shape]) < 0 {
+					oldest[shape] = e
+				}
 			}
 		}
 	}
-	return oldest
+	return slices.SortedFunc(maps.Keys(oldest), func(a, b query.ShapeID) int { return olderFirst(oldest[a], oldest[b]) })
 }
 
 // refuse sets why a shape is not asked for a tenant; nil: it is. It lists the bindings for whom that has changed.
 func (r *Registry) refuse(shape query.ShapeID, t tenant, over *metric.Failure) (changed []types.NamespacedName) {
 	d := r.demands[shape]
 	now := r.clock.Now()
-	for a := range d.answers {
-		if a.tenant != t || (a.over == nil) == (over == nil) {
+	for a := range r.tenants[t][shape] {
+		if (a.over == nil) == (over == nil) {
 			continue
 		}
 		a.over = over

@@ -35,8 +35,8 @@ type Registry struct {
 	families    map[metric.Claim]*family // by metric.Claim.Family
 	answers     map[query.Question]*answer
 	demands     map[query.ShapeID]*demand
-	tenants     map[tenant]map[query.ShapeID]int // how many questions of each shape a tenant asks
-	crowded     map[tenant]struct{}              // who needs more shapes than allowed
+	tenants     map[tenant]map[query.ShapeID]map[*answer]struct{} // the questions of each shape that a tenant asks
+	crowded     map[tenant]struct{}                               // who needs more shapes than allowed
 	connections map[string]Connection
 	catalogues  map[string]*catalogue
 	paces       map[string]*pace
@@ -48,6 +48,8 @@ type Registry struct {
 	wake        chan struct{}
 
 	order []types.NamespacedName // of all entries, by namespace and name
+	// away is beside all that: mu does not guard it.
+	away away
 	// checked is the last binding that Recheck has looked at closely, and recheck when it looks at all again. Nobody else
 	// touches them.
 	checked types.NamespacedName
@@ -81,7 +83,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		families:    map[metric.Claim]*family{},
 		answers:     map[query.Question]*answer{},
 		demands:     map[query.ShapeID]*demand{},
-		tenants:     map[tenant]map[query.ShapeID]int{},
+		tenants:     map[tenant]map[query.ShapeID]map[*answer]struct{}{},
 		crowded:     map[tenant]struct{}{},
 		connections: map[string]Connection{},
 		catalogues:  map[string]*catalogue{},
@@ -89,6 +91,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		breakers:    map[string]*breaker{},
 		routes:      map[metric.API]*metric.Failure{},
 		wake:        make(chan struct{}, 1),
+		away:        away{bindings: map[types.NamespacedName]turnedAway{}},
 	}
 }
 
@@ -104,8 +107,13 @@ func (r *Registry) nudge() {
 
 // Put adds a definition or replaces that of the same binding. What is known of its question is known to it: the same
 // question keeps its samples, another one starts over as Pending and is asked at once, because an old unit against a new
-// target would scale to the maximum.
+// target would scale to the maximum. Of one that claims nothing, see query.TurnAway, nothing is held but why.
 func (r *Registry) Put(d query.Definition) {
+	if d.Claim == (metric.Claim{}) && d.Refused != nil {
+		r.turnAway(&d)
+		return
+	}
+	r.away.remove(d.Binding)
 	r.mu.Lock()
 	e, left := &entry{definition: d}, d.Claim
 	if d.Refused == nil {
@@ -194,6 +202,12 @@ func inserted(entries []*entry, e *entry) []*entry {
 
 // Delete forgets a binding. The next binding in line for its claim serves at once.
 func (r *Registry) Delete(binding types.NamespacedName) {
+	r.away.remove(binding)
+	r.leave(binding)
+}
+
+// leave forgets what is served of a binding.
+func (r *Registry) leave(binding types.NamespacedName) {
 	r.mu.Lock()
 	e := r.entries[binding]
 	if e == nil {
@@ -225,17 +239,17 @@ func (r *Registry) remove(e *entry) {
 	}
 	if c.Set() {
 		f.sets = without(f.sets, e)
-		leave(f.alike, c.Selector, e)
+		withdraw(f.alike, c.Selector, e)
 	} else {
-		leave(f.named, c.Object, e)
+		withdraw(f.named, c.Object, e)
 	}
 	if len(f.sets) == 0 && len(f.named) == 0 {
 		delete(r.families, c.Family())
 	}
 }
 
-// leave takes an entry out of a list of an index, and an empty list out of the index.
-func leave(index map[string][]*entry, key string, e *entry) {
+// withdraw takes an entry out of a list of an index, and an empty list out of the index.
+func withdraw(index map[string][]*entry, key string, e *entry) {
 	if index[key] = without(index[key], e); len(index[key]) == 0 {
 		delete(index, key)
 	}
@@ -307,7 +321,7 @@ func (r *Registry) tell(keys []types.NamespacedName) {
 // writes status.
 func (r *Registry) TellAll() {
 	r.mu.RLock()
-	keys := slices.Collect(maps.Keys(r.entries))
+	keys := append(slices.Collect(maps.Keys(r.entries)), r.away.keys()...)
 	names := slices.Collect(maps.Keys(r.connections))
 	connected := slices.Clone(r.connected)
 	r.mu.RUnlock()

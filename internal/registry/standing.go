@@ -46,6 +46,9 @@ type outline struct {
 // Standing returns how a binding stands now, for its status: Recheck tells when that is not true any more. known is false for
 // a binding that was never put.
 func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, known bool) {
+	if standing, away := r.away.standing(binding); away {
+		return standing, true
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	e := r.entries[binding]
@@ -63,7 +66,7 @@ func (r *Registry) Standing(binding types.NamespacedName) (standing Standing, kn
 func (r *Registry) Known(binding types.NamespacedName) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.entries[binding] != nil
+	return r.entries[binding] != nil || r.away.has(binding)
 }
 
 func (r *Registry) standing(e *entry, now time.Time) Standing {
@@ -241,6 +244,7 @@ func (r *Registry) Count() map[metric.Reason]int {
 	for _, e := range r.entries {
 		counts[r.reason(e, now)]++
 	}
+	r.away.count(counts)
 	return counts
 }
 
