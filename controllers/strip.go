@@ -24,6 +24,9 @@ type Stripper struct {
 // maxKnown bounds how many texts are known. With more, all are forgotten: what is kept already stays as it is.
 const maxKnown = 4096
 
+// longestKnown is the longest text that is kept once, in bytes: as most messages of conditions.
+const longestKnown = 512
+
 // maxText is how many bytes the texts of a binding's source and selector have together to be kept: as most bindings have, with a query of
 // some lines. Longer ones are read when they are compiled, and not kept beside what they become: 10,000 bindings of one tenant may have
 // 80 MB of them.
@@ -131,6 +134,9 @@ func (s *Stripper) share(b *v1alpha1.SysdigMetricBinding) {
 
 // one is the text itself, or one like it that was seen before.
 func (s *Stripper) one(text string) string {
+	if len(text) > longestKnown {
+		return text
+	}
 	if known, ok := s.known[text]; ok {
 		return known
 	}

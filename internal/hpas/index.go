@@ -63,7 +63,7 @@ func (x *Index) Exceeds(claim metric.Claim, kind string, milli int64) bool {
 	limits := x.limits[read{
 		namespace: claim.Namespace, group: claim.Resource.Group, kind: kind, object: claim.Object, metric: claim.Metric, external: claim.External,
 	}]
-	return len(limits) > 0 && milli > limits[0].above
+	return len(limits) > 0 && milli > limits[0].above && len(x.limits[tooMany(claim.Namespace)]) == 0
 }
 
 // OnAdd implements cache.ResourceEventHandler.
@@ -148,8 +148,28 @@ func (x *Index) forget(r read, hpa string) {
 
 func highestFirst(a, b limit) int { return cmp.Compare(b.above, a.above) }
 
+// maxMetrics is how many metrics of an HPA are remembered. HPAs have a few, and Kubernetes takes more than a megabyte of them.
+const maxMetrics = 100
+
+// longestName is that of names in claims: nobody can bind a metric, or name an object, with more bytes.
+const longestName = 253
+
+// tooMany is read, so to speak, by HPAs of a namespace with more metrics than are remembered: which those are, and their targets,
+// is not known.
+func tooMany(namespace string) read { return read{namespace: namespace} }
+
 // wishesOf are those of an HPA.
-func wishesOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (wishes []wish) {
+func wishesOf(hpa *autoscalingv2.HorizontalPodAutoscaler) []wish {
+	wishes := slices.DeleteFunc(allWishesOf(hpa), func(w wish) bool {
+		return max(len(w.read.metric), len(w.read.object), len(w.read.kind), len(w.read.group)) > longestName
+	})
+	if len(wishes) > maxMetrics {
+		return []wish{{read: tooMany(hpa.Namespace)}}
+	}
+	return wishes
+}
+
+func allWishesOf(hpa *autoscalingv2.HorizontalPodAutoscaler) (wishes []wish) {
 	for i := range hpa.Spec.Metrics {
 		spec := &hpa.Spec.Metrics[i]
 		switch {

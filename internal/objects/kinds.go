@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ type Kinds struct {
 	wishes  map[types.NamespacedName]wish // by owner
 	count   map[wish]int                  // how many owners have it
 	watched map[schema.GroupResource]watched
-	refused map[schema.GroupResource]time.Time // since when; longer ago than refusedFor means nothing
+	refused map[schema.GroupResource]time.Time // since when
 }
 
 // wish is the kind that an owner wants.
@@ -151,15 +152,13 @@ func (k *Kinds) ensure(ctx context.Context, w wish) (*metric.Failure, error) {
 
 // allowed tells whether the operator may watch a resource. A refusal is remembered for a while.
 func (k *Kinds) allowed(ctx context.Context, resource schema.GroupResource) (bool, error) {
-	if since, ok := k.refused[resource]; ok && k.clock.Since(since) < refusedFor {
+	maps.DeleteFunc(k.refused, func(_ schema.GroupResource, since time.Time) bool { return k.clock.Since(since) >= refusedFor })
+	if _, refused := k.refused[resource]; refused {
 		return false, nil
 	}
 	allowed, err := k.mayWatch(ctx, resource)
 	if err == nil && !allowed {
 		k.refused[resource] = k.clock.Now()
-	}
-	if allowed {
-		delete(k.refused, resource)
 	}
 	return allowed, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -29,6 +30,8 @@ type lane struct {
 	// never queue behind them.
 	quick, slow chan struct{}
 	budget      *budget
+	// rounds is how many are under way.
+	rounds atomic.Int32
 
 	mu         sync.Mutex
 	connection registry.Connection

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,8 @@ type Poller struct {
 
 	// lanes are the connections. Only Tick touches the map, and Tick is not called concurrently.
 	lanes map[string]*lane
+	// left are lanes of connections that are gone, of which rounds may be under way. Only Tick touches them.
+	left []gone
 	// rounds are under way; each sends a token to ended when it is not, since another time may be the next then.
 	rounds sync.WaitGroup
 	ended  chan struct{}
@@ -102,21 +105,39 @@ func (p *Poller) Tick(ctx context.Context) time.Time {
 		if r == nil {
 			continue
 		}
+		l.rounds.Add(1)
 		p.rounds.Go(func() {
 			p.run(ctx, r)
+			l.rounds.Add(-1)
 			select {
 			case p.ended <- struct{}{}:
 			default:
 			}
 		})
 	}
-	for name := range p.lanes {
+	for name, l := range p.lanes {
 		if lanes[name] == nil {
-			p.metrics.forget(name)
+			p.left = append(p.left, gone{name, l})
 		}
 	}
 	p.lanes = lanes
+	p.left = slices.DeleteFunc(p.left, p.forgets)
 	return earliest
+}
+
+// gone is a connection that is gone, and its lane.
+type gone struct {
+	name string
+	lane *lane
+}
+
+// forgets drops the series of a connection that is gone, unless it is back. It is false while a round of it may make them anew.
+func (p *Poller) forgets(g gone) bool {
+	under := g.lane.rounds.Load() > 0
+	if p.lanes[g.name] == nil {
+		p.metrics.forget(g.name)
+	}
+	return !under
 }
 
 // Wait returns when no round is under way.

@@ -14,6 +14,9 @@ const (
 	filedAtOnce = 2048
 	// longestMaxAge is that of the API. No sample is served when it is older.
 	longestMaxAge = 15 * time.Minute
+	// maxSilent is how many objects are remembered that an answer has told nothing of, of one question, beside those that it has. A tenant
+	// may call its series what it likes, and otherwise in each answer.
+	maxSilent = 10_000
 )
 
 // answer is what is known of one question.
@@ -34,6 +37,8 @@ type answer struct {
 	// listed is set when the question is about the objects that are known when it is answered: one that is not in objects was
 	// not asked about. Otherwise it is about all there are, and one that is not in objects has no data.
 	listed bool
+	// forgot is when an object was forgotten last that might have been served still, because too many were silent.
+	forgot time.Time
 	// freshest is that of all objects' samples which is served longest.
 	freshest *metric.Sample
 	entries  []*entry // those who ask; never none
@@ -63,6 +68,9 @@ func (a *answer) held(object string) metric.Reading {
 		}
 	case ok:
 		reading.Failure, reading.Floor = found.Failure, found.Floor
+	case !a.forgot.IsZero() && reading.Attempted.Sub(a.forgot) <= longestMaxAge: // it may be one of those
+		reading.Failure = metric.Failf(metric.Truncated,
+			"more than %d objects have become silent within %s, so what was known of %s is lost; let the source tell of fewer", maxSilent, longestMaxAge, object)
 	default:
 		reading.Failure = metric.Failf(metric.NoData, "Sysdig answered and holds nothing for %s", object)
 	}
@@ -149,6 +157,7 @@ func (a *answer) merge(o *query.Outcome, now time.Time) {
 // miss looks at the objects that an attempt has not found. When it has failed, nothing was learned of them.
 func (a *answer) miss(o *query.Outcome, now time.Time) {
 	missing := metric.Failf(metric.NoData, "Sysdig answered and holds nothing for it any more")
+	silent := 0
 	for name, known := range a.objects {
 		if _, found := o.Objects[name]; found {
 			continue
@@ -158,10 +167,16 @@ func (a *answer) miss(o *query.Outcome, now time.Time) {
 		switch {
 		case known.Sample == nil || known.Sample.Age(now) > longestMaxAge || answered && a.listed:
 			delete(a.objects, name)
+			continue
+		case silent == maxSilent:
+			delete(a.objects, name)
+			a.forgot = now
+			continue
 		case answered:
 			known.Failure = missing
 			a.objects[name] = known
 		}
+		silent++
 	}
 }
 

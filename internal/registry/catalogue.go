@@ -19,8 +19,12 @@ type Catalogue struct {
 	Labels map[string]string
 }
 
-// nearby is how many names a failure names.
-const nearby = 3
+const (
+	// nearby is how many names a failure names.
+	nearby = 3
+	// maxNear is of how many names it is known what is near. With more, all are found anew: who edits a binding chooses the name.
+	maxNear = 1000
+)
 
 // catalogue is a Catalogue and what was looked up in it.
 type catalogue struct {
@@ -75,6 +79,9 @@ func (r *Registry) lookUp(outcomes []query.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for m, near := range wanted {
+		if len(m.from.near) >= maxNear {
+			clear(m.from.near)
+		}
 		m.from.near[m.name] = near
 	}
 }

@@ -137,9 +137,24 @@ func (r *Registry) PutConnection(c Connection) {
 // DeleteConnection forgets a connection.
 func (r *Registry) DeleteConnection(name string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	source := r.connections[name].Source
 	delete(r.connections, name)
 	delete(r.catalogues, name)
+	r.tidy(name)
+	r.mu.Unlock()
+	if idle, ok := source.(interface{ Close() }); ok {
+		idle.Close()
+	}
+}
+
+// tidy drops what all questions of a connection share when there are neither.
+func (r *Registry) tidy(name string) {
+	_, exists := r.connections[name]
+	if b := r.breakers[name]; exists || b != nil && len(b.answers) > 0 {
+		return
+	}
+	delete(r.breakers, name)
+	delete(r.paces, name)
 }
 
 // Connection returns a connection by name.

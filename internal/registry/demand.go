@@ -146,6 +146,7 @@ func (r *Registry) drop(a *answer) {
 	delete(r.answers, *a.question())
 	delete(a.breaker.answers, a)
 	delete(a.breaker.fallen, a)
+	r.tidy(a.tenant.connection)
 	d := r.demands[shape]
 	delete(d.answers, a)
 	delete(d.unanswered, a)

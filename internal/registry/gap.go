@@ -26,10 +26,15 @@ type gap struct {
 	back time.Time
 }
 
+// maxHeights is of how many objects heights are remembered, in one of their two parts. An object may be what a tenant calls a series.
+const maxHeights = 10_000
+
 // heights are values of several objects in thousandths, each the highest, and the highest of their sums.
 type heights struct {
 	total   int64
 	objects map[string]int64
+	// cut is set when there were more objects than are remembered.
+	cut bool
 }
 
 // silent notes that an attempt told nothing, or was not believed.
@@ -66,7 +71,7 @@ func (g *gap) surpassed(o *query.Outcome) bool {
 	}
 	total, _ := totalOf(o)
 	for _, high := range g.highs {
-		if total < high.total {
+		if total < high.total || high.cut {
 			return false
 		}
 		for name, found := range o.Objects {
@@ -90,8 +95,13 @@ func (g *gap) believe(o *query.Outcome) {
 	now := g.now(asked)
 	now.total = max(now.total, total)
 	for name, found := range o.Objects {
-		if s := found.Sample; s != nil && s.Milli > now.objects[name] {
+		high, known := now.objects[name]
+		switch s := found.Sample; {
+		case s == nil || s.Milli <= high:
+		case known || len(now.objects) < maxHeights:
 			now.objects[name] = s.Milli
+		default:
+			now.cut = true
 		}
 	}
 }
