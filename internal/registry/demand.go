@@ -2,7 +2,6 @@ package registry
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -172,43 +171,58 @@ func (r *Registry) allot(t tenant) (changed []types.NamespacedName) {
 		return nil
 	}
 	r.crowded[t] = struct{}{}
-	order := oldestFirst(shapes)
-	if limit == 0 || len(order) <= limit {
-		limit = len(order)
+	if limit == 0 || len(shapes) <= limit {
+		limit = len(shapes)
 		delete(r.crowded, t)
 	}
-	for i, shape := range order {
-		var over *metric.Failure
-		if i >= limit {
-			over = metric.Failf(metric.Rejected,
-				"spec.source: namespace %s needs %d different queries of connection %s, which allows %d (spec.quota.queriesPerNamespace), and older bindings have them; let bindings share a source, or ask the platform team",
-				t.namespace, len(order), t.connection, limit)
+	over := metric.Failf(metric.Rejected,
+		"spec.source: namespace %s needs %d different queries of connection %s, which allows %d (spec.quota.queriesPerNamespace), and older bindings have them; let bindings share a source, or ask the platform team",
+		t.namespace, len(shapes), t.connection, limit)
+	allowed := oldest(shapes, limit)
+	for shape, answers := range shapes {
+		why := over
+		if _, is := allowed[shape]; is {
+			why = nil
 		}
-		changed = append(changed, r.refuse(shape, t, over)...)
+		changed = append(changed, r.refuse(shape, answers, why)...)
 	}
 	return changed
 }
 
-// oldestFirst are the shapes of a tenant in the order of the oldest entry that asks each.
-func oldestFirst(shapes map[query.ShapeID]map[*answer]struct{}) []query.ShapeID {
-	oldest := make(map[query.ShapeID]*entry, len(shapes))
-	for shape, answers := range shapes {
-		for a := range answers {
-			for _, e := range a.entries {
-				if oldest[shape] == nil || olderFirst(e, oldest[shape]) < 0 {
-					oldest[shape] = e
-				}
+// oldest are those shapes of a tenant, at most limit, whose oldest entries are the oldest. Others than that are not put in order: a
+// tenant may have many.
+func oldest(shapes map[query.ShapeID]map[*answer]struct{}, limit int) map[query.ShapeID]struct{} {
+	by := make([]*entry, 0, limit+1) // the oldest entry of each
+	for _, answers := range shapes {
+		at, _ := slices.BinarySearchFunc(by, oldestOf(answers), olderFirst)
+		if at < limit {
+			by = slices.Insert(by, at, oldestOf(answers))
+			by = by[:min(limit, len(by))]
+		}
+	}
+	first := make(map[query.ShapeID]struct{}, len(by))
+	for _, e := range by {
+		first[e.definition.Question.Shape] = struct{}{}
+	}
+	return first
+}
+
+func oldestOf(answers map[*answer]struct{}) (oldest *entry) {
+	for a := range answers {
+		for _, e := range a.entries {
+			if oldest == nil || olderFirst(e, oldest) < 0 {
+				oldest = e
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Keys(oldest), func(a, b query.ShapeID) int { return olderFirst(oldest[a], oldest[b]) })
+	return oldest
 }
 
-// refuse sets why a shape is not asked for a tenant; nil: it is. It lists the bindings for whom that has changed.
-func (r *Registry) refuse(shape query.ShapeID, t tenant, over *metric.Failure) (changed []types.NamespacedName) {
+// refuse sets why questions of a shape are not asked; nil: they are. It lists the bindings for whom that has changed.
+func (r *Registry) refuse(shape query.ShapeID, answers map[*answer]struct{}, over *metric.Failure) (changed []types.NamespacedName) {
 	d := r.demands[shape]
 	now := r.clock.Now()
-	for a := range r.tenants[t][shape] {
+	for a := range answers {
 		if (a.over == nil) == (over == nil) {
 			continue
 		}
