@@ -127,7 +127,7 @@ func newMayor(t testing.TB, w *town, bound int) *mayor {
 	r := registry.New(clock.RealClock{}, nothing{})
 	m := &mayor{t: t, town: w, registry: r, queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())}
 	t.Cleanup(m.queue.ShutDown)
-	m.BindingReconciler = &BindingReconciler{Client: w, Live: live{town: w}, Mapper: mapper(), Definitions: r, Kinds: &kinds{}, MaxPerNamespace: bound}
+	m.BindingReconciler = &BindingReconciler{Client: w, Live: live{town: w}, Mapper: mapper(), Definitions: r, Kinds: &kinds{}, Clock: clock.RealClock{}, MaxPerNamespace: bound}
 	if err := m.again.Start(t.Context(), m.queue); err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,7 @@ func bytesOf(v reflect.Value) (n int) {
 		for each := v.MapRange(); each.Next(); {
 			n += bytesOf(each.Key()) + bytesOf(each.Value())
 		}
+	default: // no text
 	}
 	return n
 }

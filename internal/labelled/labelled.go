@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// MaxLabels and MaxBytes are how many labels of an object are kept at most, and how many bytes their keys and values have
-	// together. Objects have 5 to 30 labels of some 50 bytes.
+	// MaxLabels is how many labels of an object are kept at most. Objects have 5 to 30.
 	MaxLabels = 64
-	MaxBytes  = 4096
+	// MaxBytes is how many bytes their keys and values have together at most. A label has some 50.
+	MaxBytes = 4096
 )
 
 // hash is the label by which the Deployment of a pod is found. It is kept before all others.
@@ -122,13 +122,14 @@ func (s Set) misses(r *labels.Requirement) bool {
 	if s.Has(r.Key()) {
 		return false
 	}
-	longest := validation.LabelValueMaxLength
+	longest := 0
 	switch r.Operator() {
 	case selection.In, selection.Equals, selection.DoubleEquals, selection.NotIn, selection.NotEquals:
-		longest = 0
 		for _, value := range r.ValuesUnsorted() {
 			longest = max(longest, len(value))
 		}
+	default: // any value decides
+		longest = validation.LabelValueMaxLength
 	}
 	return len(r.Key())+longest >= s.cut
 }

@@ -30,6 +30,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestHowManyBindingsOfANamespaceAreServed(t *testing.T) {
+	for args, want := range map[string]int{"--namespace=a": 1000, "--namespace=a --max-bindings-per-namespace=1": 1} {
+		if o, err := options.Parse(strings.Fields(args), func(string) {}); err != nil || o.MaxBindingsPerNamespace != want {
+			t.Errorf("%s: %d, %v, want %d", args, o.MaxBindingsPerNamespace, err, want)
+		}
+	}
+	for _, none := range []string{"0", "-1", "many"} {
+		if _, err := options.Parse([]string{"--namespace=a", "--max-bindings-per-namespace=" + none}, func(string) {}); err == nil || !strings.Contains(err.Error(), "max-bindings-per-namespace") {
+			t.Errorf("%s: got %v", none, err)
+		}
+	}
+}
+
 func TestTLSVersion(t *testing.T) {
 	for args, want := range map[string]uint16{
 		"--namespace=a":                       tls.VersionTLS13,

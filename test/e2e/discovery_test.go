@@ -66,7 +66,7 @@ func TestDiscovery(t *testing.T) {
 // one and with 10,000 of them.
 func TestDiscoveryOfManyBindings(t *testing.T) {
 	t.Parallel()
-	s, err := stage.Start(t.Context(), stage.Options{})
+	s, err := stage.Start(t.Context(), stage.Options{Flags: []string{"--max-bindings-per-namespace=20000"}})
 	if err != nil {
 		t.Fatal(err)
 	}

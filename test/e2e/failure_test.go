@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,22 @@ func TestEdits(t *testing.T) {
 	c.eventuallyRefused(path, "Suspended")
 	edit(func(s *v1alpha1.SysdigMetricBindingSpec) { s.Suspend = false })
 	c.eventuallyServed(path)
+}
+
+// TestALongQueryIsServed, although the operator's cache does not hold it: it is read again for each edit.
+func TestALongQueryIsServed(t *testing.T) {
+	t.Parallel()
+	c := newScene(t, theStage, "long", "long")
+	c.deploy("web", 1, 10)
+	query := func(workload string) v1alpha1.Source {
+		return v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: fmt.Sprintf(
+			"sum(sum_over_time(sysdig_container_net_http_request_count{kube_workload_name=%q,kube_workload_name!=%q}[1m]))", workload, strings.Repeat("x", 2000),
+		)}}
+	}
+	b := c.bind("web", func(s *v1alpha1.SysdigMetricBindingSpec) { s.Source = query("web") })
+	c.eventuallyServed(c.servicePath("web"))
+	patch(c, b, func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source = query("gone") })
+	c.eventuallyRefused(c.servicePath("web"), "NoData")
 }
 
 // TestDelete makes sure that a deleted binding is unknown at once.
