@@ -184,9 +184,6 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		r.turnAway(&b, full)
 		return reconcile.Result{}, nil
 	}
-	if err := r.restore(ctx, &b); err != nil {
-		return reconcile.Result{}, err
-	}
 	target, refused, err := r.target(ctx, &b)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -198,9 +195,9 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		}
 	}
 	if refused != nil {
-		return r.refuse(&b, target, refused), nil
+		return r.refuse(ctx, &b, target, refused)
 	}
-	return r.define(&b, connection, target), nil
+	return r.define(ctx, &b, connection, target)
 }
 
 // place is why a binding has no place among those of its namespace that are served; nil when it has one. What it costs does not
@@ -254,42 +251,49 @@ func (r *BindingReconciler) turnAway(b *v1alpha1.SysdigMetricBinding, why *metri
 }
 
 // refuse puts a binding whose target or connection cannot be used, and requeues it: no event says that a CRD was installed or a right given.
-func (r *BindingReconciler) refuse(b *v1alpha1.SysdigMetricBinding, target query.Target, why *metric.Failure) reconcile.Result {
+func (r *BindingReconciler) refuse(ctx context.Context, b *v1alpha1.SysdigMetricBinding, target query.Target, why *metric.Failure) (reconcile.Result, error) {
 	delete(r.compiled, client.ObjectKeyFromObject(b))
+	if err := r.restore(ctx, b); err != nil {
+		return reconcile.Result{}, err
+	}
 	definition := query.Define(b, target.Resource)
 	definition.Refused, definition.Final = why, false
 	r.Definitions.Put(definition)
 	if why.Reason == metric.Pending {
-		return reconcile.Result{RequeueAfter: soon}
+		return reconcile.Result{RequeueAfter: soon}, nil
 	}
-	return reconcile.Result{RequeueAfter: recheck}
+	return reconcile.Result{RequeueAfter: recheck}, nil
 }
 
 // define compiles a binding, unless that was done from the same sources before: events of others cost a refused binding nothing. What
 // Compile refuses stays so until one of the sources changes, and each of them has events.
-func (r *BindingReconciler) define(b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target query.Target) reconcile.Result {
+func (r *BindingReconciler) define(ctx context.Context, b *v1alpha1.SysdigMetricBinding, c *v1alpha1.SysdigConnection, target query.Target) (reconcile.Result, error) {
 	from := sources{
 		binding: b.UID, generation: b.Generation, connection: c.UID, connectionAs: c.Generation, resource: target.Resource, selector: target.Selector,
 	}
-	key, untold := client.ObjectKeyFromObject(b), query.Untold(b, c.Spec.API)
-	if was, ok := r.compiled[key]; ok && (was == from.own() || was == from && !untold) {
-		return reconcile.Result{}
+	key := client.ObjectKeyFromObject(b)
+	if was, ok := r.compiled[key]; ok && (was == from || was == from.own()) {
+		return reconcile.Result{}, nil
+	}
+	if err := r.restore(ctx, b); err != nil {
+		return reconcile.Result{}, err
 	}
 	told := r.Definitions.CatalogueOf(c.Name)
 	target.Metrics, target.Labels = told.Metrics, told.Labels
 	definition := query.Compile(b, c, target)
 	r.Definitions.Put(definition)
-	if definition.Final {
-		from, untold = from.own(), false
+	switch {
+	case definition.Final:
+		from = from.own()
+	case query.Untold(b, c.Spec.API): // Sysdig may not have told the name yet
+		delete(r.compiled, key)
+		return reconcile.Result{RequeueAfter: recheck}, nil
 	}
 	if r.compiled == nil {
 		r.compiled = map[types.NamespacedName]sources{}
 	}
 	r.compiled[key] = from
-	if untold { // Sysdig may not have told the name yet
-		return reconcile.Result{RequeueAfter: recheck}
-	}
-	return reconcile.Result{}
+	return reconcile.Result{}, nil
 }
 
 // target finds the resource of the target's kind, has it watched for a selector and, for a Service by name, finds which pods

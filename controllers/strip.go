@@ -94,13 +94,13 @@ func bytesOf(v reflect.Value) (n int) {
 	return n
 }
 
-// cutTexts leaves out the source and the selector. What they came with may be read: it stays as it is.
+// cutTexts leaves out the source and what the selector says. What they came with may be read: it stays as it is.
 func cutTexts(b *v1alpha1.SysdigMetricBinding) {
 	b.Annotations = map[string]string{cut: "true"}
 	b.Spec.Source = v1alpha1.Source{}
-	if b.Spec.Target != nil {
+	if b.Spec.Target != nil && b.Spec.Target.Selector != nil {
 		target := *b.Spec.Target
-		target.Selector = nil
+		target.Selector = &v1alpha1.ObjectSelector{} // there is one
 		b.Spec.Target = &target
 	}
 }
