@@ -145,8 +145,7 @@ func (r *StatusReconciler) draft(ctx context.Context, binding types.NamespacedNa
 		return nil, nil // the binding's own reconciler will put it and tell us
 	}
 	status, urgent := decideStatus(&b, standing, r.Clock.Now())
-	recall(&b.Status, status.Query)
-	b.Status.Target, b.Status.MetricPath = recalled(b.Status.Target, status.Target), recalled(b.Status.MetricPath, status.MetricPath)
+	recall(&b.Status, &status)
 	if equality.Semantic.DeepEqual(status, b.Status) {
 		return nil, nil
 	}

@@ -230,7 +230,7 @@ func TestStatusesAreShort(t *testing.T) {
 	}
 	kept := stripped.(*v1alpha1.SysdigMetricBinding)
 	again, urgent := decideStatus(kept, s, now)
-	if recall(&kept.Status, again.Query); urgent || !equality.Semantic.DeepEqual(again, kept.Status) {
+	if recall(&kept.Status, &again); urgent || !equality.Semantic.DeepEqual(again, kept.Status) {
 		t.Errorf("it would be written again: %+v", again)
 	}
 	if short := shortened("sum(x)", 2048); short != "sum(x)" {

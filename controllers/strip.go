@@ -157,15 +157,16 @@ func digest(text string) string {
 	return short
 }
 
-// recall puts a query in the place of its digest. Any other query stays what it is, so that the right one is written.
-func recall(status *v1alpha1.SysdigMetricBindingStatus, query string) {
-	status.Query = recalled(status.Query, query)
-}
-
-// recalled is a text in the place of its digest, and any other as it is.
-func recalled(kept, right string) string {
-	if kept == digest(right) {
-		return right
+// recall puts texts in the places of their digests. Any other text stays what it is, so that the right one is written.
+func recall(status, right *v1alpha1.SysdigMetricBindingStatus) {
+	for _, text := range []struct {
+		kept  *string
+		right string
+	}{
+		{&status.Query, right.Query}, {&status.Target, right.Target}, {&status.MetricPath, right.MetricPath},
+	} {
+		if *text.kept == digest(text.right) {
+			*text.kept = text.right
+		}
 	}
-	return kept
 }

@@ -101,7 +101,7 @@ func TestAQueryIsRecalledByItsDigest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			status := v1alpha1.SysdigMetricBindingStatus{Query: test.kept}
-			if recall(&status, right); status.Query != test.want {
+			if recall(&status, &v1alpha1.SysdigMetricBindingStatus{Query: right}); status.Query != test.want {
 				t.Errorf("got %q, want %q", status.Query, test.want)
 			}
 		})

@@ -35,14 +35,18 @@ type Set struct {
 	cut int
 }
 
-// Of is what is kept of the labels of an object, which may be stripped already.
+// Of is what is kept of the labels of an object, which may be stripped already. Whoever writes an object may write the annotation, too:
+// that makes less known of its labels, and never more of them kept.
 func Of(object metav1.Object) Set {
-	if text, stripped := object.GetAnnotations()[cutAt]; stripped {
-		if cut, err := strconv.Atoi(text); err == nil && cut > 0 {
-			return Set{Set: object.GetLabels(), cut: cut}
-		}
+	set := keep(object.GetLabels())
+	text, stripped := object.GetAnnotations()[cutAt]
+	if !stripped {
+		return set
 	}
-	return keep(object.GetLabels())
+	if cut, err := strconv.Atoi(text); err == nil && cut > 0 && (!set.Cut() || cut < set.cut) {
+		set.cut = cut
+	}
+	return set
 }
 
 // Strip puts what is kept of the labels of an object into the metadata of its stripped copy, which has none.

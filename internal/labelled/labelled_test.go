@@ -51,6 +51,19 @@ func TestTheShortestOfTooManyLabelsAreKept(t *testing.T) {
 	}
 }
 
+func TestNobodyHasMoreLabelsKeptByAnAnnotation(t *testing.T) {
+	all := map[string]string{}
+	for i := range 1000 {
+		all[fmt.Sprint("label-", i)] = "v"
+	}
+	for _, cut := range []string{"1", "9", "1000", "99999999", "-1", "0", ""} {
+		set := labelled.Of(&metav1.ObjectMeta{Labels: all, Annotations: map[string]string{"labels-cut-at": cut}})
+		if len(set.Set) > labelled.MaxLabels || set.Knows(labels.SelectorFromSet(labels.Set{"label-999": "v"})) {
+			t.Errorf("with %q %d labels are kept", cut, len(set.Set))
+		}
+	}
+}
+
 // FuzzCutLabels compares what is said of a pod whose labels were cut off with what all of them say.
 func FuzzCutLabels(f *testing.F) {
 	f.Add(uint64(1), "app=web")
