@@ -46,6 +46,8 @@ type ConnectionReconciler struct {
 	UserAgent   string
 	// Permit is why nothing may be sent to an address; nil permits all.
 	Permit func(netip.Addr) error
+	// Memory is what the answers to all connections may take.
+	Memory *sysdig.Memory
 
 	// clients are those of the connections, by name. They outlive the change of a token. Only Reconcile touches them, which has one
 	// worker.
@@ -166,6 +168,7 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 		return compiled
 	}
 	config.CABundle, config.UserAgent, config.Timeout, config.Permit = []byte(c.Spec.Endpoint.CABundle), r.UserAgent, requestTimeout, r.Permit
+	config.Memory = r.Memory
 	config.Headers = http.Header{}
 	for i, h := range c.Spec.Endpoint.Headers {
 		if !sysdig.HeaderAllowed(h.Name) {

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -35,6 +35,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/pods"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // wrapUp is how long the rest of the shutdown may take when reads are no longer served.
@@ -48,7 +49,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	if err := setUpLogging(o); err != nil {
 		return err
 	}
-	saveMemory()
+	memory := limitMemory()
 	config, err := restConfig(o)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	if err != nil {
 		return fmt.Errorf("metrics of what is refused: %w", err)
 	}
-	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk), refused: refused}
+	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk), refused: refused, answers: answerMemory(memory)}
 	a.objects, a.addresses = objects.NewIndex(a.pods), egress.NewAddresses(config.Host)
 	a.registry = registry.New(clk, a.objects)
 	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addEndpoints} {
@@ -86,14 +87,28 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	return nil
 }
 
-// garbage is how much of it may gather, in percent of what is in use, unless GOGC says otherwise. What is in use are caches that
-// change little: a third of Go's default saves a third of the memory and costs some ten collections a minute.
-const garbage = 33
+// headroom is the part of the container's memory that is left to what Go's runtime does not count, such as stacks of the kernel and the
+// pages of the program: a tenth, as others leave it.
+const headroom = 10
 
-func saveMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+// limitMemory keeps Go's runtime within the memory of the container, which is what GOMEMLIMIT is in the manifests. It returns the limit in
+// bytes, and math.MaxInt64 without one.
+func limitMemory() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit != math.MaxInt64 {
+		limit -= limit / headroom
+		debug.SetMemoryLimit(limit)
 	}
+	return limit
+}
+
+// answerMemory is what answers of Sysdig may take of a memory limit: a quarter. To read them takes about as much again, so that half is
+// left to the caches and to reads. Without a limit it is a quarter of that in the manifests.
+func answerMemory(limit int64) *sysdig.Memory {
+	if limit == math.MaxInt64 {
+		limit = 512 << 20
+	}
+	return sysdig.NewMemory(limit / 4)
 }
 
 // Scheme knows every kind that the operator reads or writes.

@@ -38,6 +38,7 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/replicas"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // assembly is what the parts share while they are put together.
@@ -53,6 +54,8 @@ type assembly struct {
 	// replicas tells the part of this replica in what all of them ask.
 	replicas *replicas.Membership
 	refused  *serving.Metrics
+	// answers bounds the memory of all answers of Sysdig.
+	answers *sysdig.Memory
 	// addresses are those of the cluster, to which no endpoint may lead.
 	addresses *egress.Addresses
 	// indexed tells whether the indexes know all pods and Services.
@@ -147,6 +150,7 @@ func (a *assembly) addControllers(ctx context.Context) error {
 		(&controllers.ConnectionReconciler{
 			Client: c, Namespace: a.options.Namespace, Connections: a.registry, UserAgent: "sysdig-metrics-operator/" + a.version,
 			Permit: egress.Policy{Allowed: a.options.AllowEndpointNetworks, Cluster: a.addresses}.Check,
+			Memory: a.answers,
 		}).SetupWithManager(a.manager),
 		(&controllers.BindingReconciler{
 			Client: c, Live: a.manager.GetAPIReader(), Mapper: mapper, Definitions: a.registry, Kinds: kinds, Clock: a.clock,

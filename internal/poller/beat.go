@@ -7,6 +7,7 @@ import (
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
 
 // listen asks for the heartbeat, unless the last one told about this time already. One request tells whether the rest of the
@@ -95,6 +96,8 @@ func (b beat) refuted() bool { return b.well() && b.heard.Newest.After(b.date.Ad
 func (p *Poller) beat(ctx context.Context, r *round, needs query.Needs, at time.Time) beat {
 	b := beat{at: at}
 	var first exchange
+	ctx, release := sysdig.Hold(ctx) // until the answer is read
+	defer release()
 	line := p.line(ctx, r, func(e exchange) {
 		if b.calls++; b.calls == 1 {
 			first = e

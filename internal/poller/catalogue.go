@@ -8,6 +8,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -79,16 +80,19 @@ func clustersOf(ctx context.Context, c registry.Connection, at time.Time, take f
 }
 
 func catalogueOf(ctx context.Context, c registry.Connection, take func() error) (catalogue registry.Catalogue, err error) {
-	if !c.Heartbeat.Scope.AsksData() {
-		catalogue.Metrics, err = c.Lister.MetricNames(ctx, take)
-		return catalogue, err
+	list := c.Lister.MetricNames
+	if c.Heartbeat.Scope.AsksData() {
+		labels, err := c.Lister.LabelNames(ctx, take)
+		if err != nil {
+			return catalogue, err
+		}
+		catalogue.Labels, list = byPromQL(labels), c.Lister.Descriptors
 	}
-	labels, err := c.Lister.LabelNames(ctx, take)
-	if err != nil {
-		return catalogue, err
+	catalogue.Metrics, err = list(ctx, take)
+	if err != nil && metric.AsFailure(err).Reason == metric.Truncated { // also by a list from before nothing is said to be missing any more
+		log.FromContext(ctx).Info("Sysdig's list of metrics is not complete: no metric is said to be missing", "connection", c.Name, "error", err.Error())
+		return catalogue, nil
 	}
-	catalogue.Labels = byPromQL(labels)
-	catalogue.Metrics, err = c.Lister.Descriptors(ctx, take)
 	return catalogue, err
 }
 

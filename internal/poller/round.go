@@ -254,7 +254,9 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		p.failEach(asks, stop, attempt)
 		return
 	}
-	answers, took, err := p.exchange(ctx, r, asks, attempt.At)
+	held, release := sysdig.Hold(ctx) // until the answers are read
+	defer release()
+	answers, took, err := p.exchange(held, r, asks, attempt.At)
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -264,6 +266,7 @@ func (p *Poller) ask(ctx context.Context, r *round, asks []ask, heard query.Hear
 		}
 		return
 	case len(asks) > 1 && refused(err):
+		release()
 		for i := range asks {
 			p.ask(ctx, r, asks[i:i+1], heard, attempt, res)
 		}

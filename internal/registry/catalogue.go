@@ -13,7 +13,7 @@ import (
 
 // Catalogue is what a connection's Sysdig has by name.
 type Catalogue struct {
-	// Metrics are the names of all metrics, sorted, in the notation of the connection's API.
+	// Metrics are the names of all metrics, sorted, in the notation of the connection's API. Empty when Sysdig's list is not complete.
 	Metrics []string
 	// Labels are the data API's labels by their PromQL names. Empty when Sysdig does not tell.
 	Labels map[string]string

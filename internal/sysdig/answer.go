@@ -1,13 +1,13 @@
 package sysdig
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
 // Answer is the answer to an instant query.
@@ -32,81 +32,134 @@ type Series struct {
 	Time time.Time
 }
 
-// envelope is what every endpoint of the Prometheus API wraps its answer into.
-type envelope struct {
-	Status    string   `json:"status"`
-	ErrorType string   `json:"errorType"`
-	Error     string   `json:"error"`
-	Warnings  []string `json:"warnings"`
-	Data      *struct {
-		ResultType string `json:"resultType"`
-		Result     []struct {
-			Metric json.RawMessage `json:"metric"`
-			Value  point           `json:"value"`
-		} `json:"result"`
-	} `json:"data"`
+const (
+	// maxRows is how many series, or segments of the data API, an answer may have: the most that Sysdig returns of an aggregation
+	// (Service Limits).
+	maxRows = 100_000
+	// maxWarnings is how many warnings are kept.
+	maxWarnings = 8
+	// seriesBytes is what a series takes in a list that grows, in bytes, beside its labels.
+	seriesBytes = 100
+)
+
+// vectorReader reads what the Prometheus API wraps a vector into.
+type vectorReader struct {
+	labelReader
+	answer              Answer
+	status, fault, kind string
+	// listed is set when there is a result. An empty vector is written as [], so one that is missing or null must not pass for "no data".
+	listed bool
+	// row is the series that is read, and valued set when its value was.
+	row    Series
+	valued bool
+	fields []field
 }
 
-// decode reads the body of a successful answer. It returns an error unless the body is one complete vector. The error may
-// hold text of the body, neither bounded nor redacted.
-func decode(body []byte) (Answer, error) {
-	var e envelope
-	if err := json.Unmarshal(body, &e); err != nil {
+var errNoVector = errors.New("the answer holds no vector")
+
+// decodeAnswer reads a successful answer. It returns an error unless that is one complete vector. The error may hold text of the answer
+// that is not redacted.
+func decodeAnswer(s *stream) (Answer, error) {
+	r := &vectorReader{labelReader: newLabelReader(s)}
+	r.fields = []field{{"metric", r.readLabels}, {"value", r.readPoint}}
+	err := s.document(
+		field{"status", s.into(&r.status)}, field{"error", s.into(&r.fault)}, field{"warnings", r.readWarnings}, field{"data", r.readData},
+	)
+	switch {
+	case err != nil:
 		return Answer{}, fmt.Errorf("decoding the answer: %w", err)
+	case r.status != "success":
+		return Answer{}, fmt.Errorf("the answer has status %s and error %s", r.status, r.fault)
+	case r.kind != "vector" || !r.listed:
+		return Answer{}, errNoVector
 	}
-	if e.Status != "success" {
-		return Answer{}, fmt.Errorf("the answer has status %s and error %s", e.Status, e.Error)
-	}
-	// An empty vector is written as [], so a result that is missing or null is not one: it must not pass for "no data".
-	if e.Data == nil || e.Data.ResultType != "vector" || e.Data.Result == nil {
-		return Answer{}, errors.New("the answer holds no vector")
-	}
-	answer := Answer{Warnings: e.Warnings, Series: make([]Series, len(e.Data.Result))}
-	var labels labelReader
-	for i, r := range e.Data.Result {
-		if !r.Value.set {
-			return Answer{}, fmt.Errorf("series %d has no value", i)
-		}
-		of, err := labels.read(r.Metric)
-		if err != nil {
-			return Answer{}, fmt.Errorf("decoding the labels of series %d: %w", i, err)
-		}
-		answer.Series[i] = Series{Labels: of, Value: r.Value.value, Time: r.Value.time}
-	}
-	return answer, nil
+	return r.answer, nil
 }
 
-// point is [time, "value"]. Sysdig writes times as numbers and, by its OpenAPI document, as strings.
-type point struct {
-	time  time.Time
-	value float64
-	set   bool
+func (r *vectorReader) readWarnings() error {
+	var err error
+	r.answer.Warnings, err = r.warnings()
+	return err
 }
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (p *point) UnmarshalJSON(data []byte) error {
-	// data is valid JSON, and there are many points: they are taken apart by hand. Neither part may hold a comma.
-	inner, ok := bytes.CutPrefix(data, []byte("["))
-	if !ok {
-		return fmt.Errorf("a point is no list")
+// warnings reads a list of warnings. The first few tell as much as all.
+func (s *stream) warnings() (warnings []string, err error) {
+	if is, err := s.null(); is || err != nil {
+		return nil, err
 	}
-	first, second, ok := bytes.Cut(bytes.TrimSuffix(inner, []byte("]")), []byte(","))
-	if !ok || bytes.IndexByte(second, ',') >= 0 {
-		return fmt.Errorf("a point has %d parts, want 2", bytes.Count(inner, []byte(","))+1)
+	warnings = []string{}
+	err = s.list(func() error {
+		if len(warnings) == maxWarnings {
+			return s.skip()
+		}
+		warning, err := s.words()
+		warnings = append(warnings, warning)
+		return err
+	})
+	return warnings, err
+}
+
+func (r *vectorReader) readData() error {
+	if is, err := r.null(); is || err != nil {
+		return err
 	}
-	seconds, err := parseNumber(bytes.TrimSpace(first))
-	if err != nil {
-		return fmt.Errorf("the time of a point: %w", err)
+	return r.stream.fields(field{"resultType", r.into(&r.kind)}, field{"result", r.readResult})
+}
+
+func (r *vectorReader) readResult() error {
+	if is, err := r.null(); is || err != nil {
+		return err
 	}
-	at, err := unixTime(seconds)
-	if err != nil {
-		return fmt.Errorf("the time of a point: %w", err)
+	if r.kind != "" && r.kind != "vector" {
+		return errNoVector
 	}
-	value, err := parseNumber(bytes.TrimSpace(second))
-	if err != nil {
-		return fmt.Errorf("the value of a point: %w", err)
+	r.listed, r.answer.Series = true, []Series{}
+	return r.list(r.readSeries)
+}
+
+func (r *vectorReader) readSeries() error {
+	n := len(r.answer.Series)
+	if n == maxRows {
+		return metric.Failf(metric.Truncated, "the answer has more than %d series, the most that Sysdig returns; let the query return fewer", maxRows)
 	}
-	*p = point{time: at, value: value, set: true}
+	r.row, r.valued = Series{}, false
+	if err := r.stream.fields(r.fields...); err != nil {
+		return fmt.Errorf("series %d: %w", n, err)
+	}
+	if !r.valued {
+		return fmt.Errorf("series %d has no value", n)
+	}
+	r.answer.Series = append(r.answer.Series, r.row)
+	return r.hold(seriesBytes)
+}
+
+func (r *vectorReader) readLabels() (err error) {
+	r.row.Labels, err = r.labels()
+	return err
+}
+
+// readPoint reads [time, "value"]. Sysdig writes times as numbers and, by its OpenAPI document, as strings.
+func (r *vectorReader) readPoint() error {
+	parts := 0
+	if err := r.list(func() error {
+		number, err := r.numeric()
+		switch parts++; {
+		case err != nil:
+			return err
+		case parts == 1:
+			r.row.Time, err = unixTime(number)
+		case parts == 2:
+			r.row.Value = number
+		default:
+			err = errors.New("it has more than 2 parts")
+		}
+		return err
+	}); err != nil {
+		return fmt.Errorf("part %d of a point: %w", max(parts, 1), err)
+	}
+	if r.valued = parts == 2; !r.valued {
+		return fmt.Errorf("a point has %d parts, want 2", parts)
+	}
 	return nil
 }
 
@@ -119,25 +172,9 @@ func unixTime(seconds float64) (time.Time, error) {
 	return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
 }
 
-// parseNumber reads a JSON number, or a JSON string that holds one.
-func parseNumber(raw json.RawMessage) (float64, error) {
-	inner, isText := bytes.CutPrefix(raw, []byte(`"`))
-	switch {
-	case !isText:
-		return parseFloat(string(raw))
-	case bytes.IndexByte(inner, '\\') < 0:
-		return parseFloat(string(bytes.TrimSuffix(inner, []byte(`"`))))
-	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return 0, err
-	}
-	return parseFloat(text)
-}
-
 // parseFloat reads a number. What is too large for a float is an infinity, which nobody takes for a value.
-func parseFloat(text string) (float64, error) {
-	value, err := strconv.ParseFloat(text, 64)
+func parseFloat(text []byte) (float64, error) {
+	value, err := strconv.ParseFloat(string(text), 64)
 	if err != nil && !(errors.Is(err, strconv.ErrRange) && math.IsInf(value, 0)) {
 		return 0, fmt.Errorf("%s is not a number", text)
 	}

@@ -1,6 +1,7 @@
 package sysdig
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -92,7 +93,7 @@ func TestRecordedErrors(t *testing.T) {
 			if c.Status == 0 { // the source does not tell
 				c.Status = http.StatusForbidden
 			}
-			f := statusFailure(c.Status, http.Header{}, c.Body, strings.Clone)
+			f := statusFailure(c.Status, http.Header{}, bodyMessage(bytes.NewReader(c.Body)), strings.Clone)
 			if got := string(f.Reason) + ": " + f.Full(); got != want[c.Name] {
 				t.Errorf("got %q, want %q", got, want[c.Name])
 			}
@@ -189,7 +190,7 @@ func FuzzStatusFailure(f *testing.F) {
 	const secret = "secret"
 	redact := func(text string) string { return strings.ReplaceAll(text, secret, "") }
 	f.Fuzz(func(t *testing.T, status int, retryAfter string, body []byte) {
-		got := statusFailure(status, http.Header{"Retry-After": {retryAfter}}, body, redact)
+		got := statusFailure(status, http.Header{"Retry-After": {retryAfter}}, bodyMessage(bytes.NewReader(body)), redact)
 		if got.Reason != metric.Unauthorized && got.Reason != metric.RateLimited && got.Reason != metric.Rejected && got.Reason != metric.Unavailable {
 			t.Fatalf("reason %q", got.Reason)
 		}

@@ -7,9 +7,10 @@ import (
 )
 
 func TestTheRecordedPageOfDescriptors(t *testing.T) {
-	page, err := decodeDescriptors(fixtureFile(t, "metrics-descriptors-jvm.json"))
-	names := page.names()
-	if err != nil || *page.Total != 48 || len(names) != 48 || len(ordered(slices.Clone(names))) != 48 {
+	list := nameList{most: maxNames}
+	page, err := decodeDescriptors(streamOf(fixtureFile(t, "metrics-descriptors-jvm.json")), &list)
+	names := list.names
+	if err != nil || page.total != 48 || len(names) != 48 || len(ordered(slices.Clone(names))) != 48 {
 		t.Fatalf("%d names, %v; want 48", len(names), err)
 	}
 	if names[0] != "jvm.class.loaded" || names[47] != "jvm.threads.peak_count" || !slices.Contains(names, "jvm.heap.used.percent") {
@@ -18,9 +19,10 @@ func TestTheRecordedPageOfDescriptors(t *testing.T) {
 }
 
 func TestTheRecordedLegacyList(t *testing.T) {
-	names, err := decodeLegacyMetrics(fixtureFile(t, "legacy-data-metrics.json"))
-	if want := []string{"net.http.request.count"}; err != nil || !reflect.DeepEqual(names, want) {
-		t.Errorf("got %s, %v; want %s", names, err, want)
+	names := nameList{most: maxNames}
+	err := decodeLegacyMetrics(streamOf(fixtureFile(t, "legacy-data-metrics.json")), &names)
+	if want := []string{"net.http.request.count"}; err != nil || !reflect.DeepEqual(names.names, want) {
+		t.Errorf("got %+v, %v; want %s", names, err, want)
 	}
 }
 
@@ -30,13 +32,14 @@ func TestWhatIsNoListOfMetrics(t *testing.T) {
 		`{"total":-1,"metricDescriptors":[]}`, `{"total":1,"metricDescriptors":null}`, `{"total":1,"metricDescriptors":[{}]}`, `{"total":1,"metricDescriptors":[null]}`,
 		`{"total":1,"metricDescriptors":{}}`, `{"total":1.5,"metricDescriptors":[]}`, `{"errors":[{"reason":"x"}]}`,
 	} {
-		if page, err := decodeDescriptors([]byte(body)); err == nil {
+		if page, err := decodeDescriptors(streamOf([]byte(body)), &nameList{most: maxNames}); err == nil {
 			t.Errorf("descriptors %s: got %+v", body, page)
 		}
 	}
 	for _, body := range []string{``, `null`, `[]`, `{"errors":[{"reason":"x"}]}`, `{"message":"x"}`, `{"a":1}`} {
-		if names, err := decodeLegacyMetrics([]byte(body)); err == nil {
-			t.Errorf("legacy %s: got %s", body, names)
+		names := nameList{most: maxNames}
+		if decodeLegacyMetrics(streamOf([]byte(body)), &names) == nil {
+			t.Errorf("legacy %s: got %+v", body, names)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package sysdig
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -14,10 +13,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -51,6 +50,8 @@ type Config struct {
 	UserAgent string
 	// Timeout bounds one question with its answer.
 	Timeout time.Duration
+	// Memory is what the answers to all clients may take; nil is some of its own.
+	Memory *Memory
 	// Clock tells when access tokens expire; nil is the real one.
 	Clock clock.PassiveClock
 	// Permit is why nothing may be sent to an address; nil permits all. It is asked about each address that a name leads to, right before
@@ -69,10 +70,8 @@ type Client struct {
 	held    atomic.Pointer[credential]
 	secrets *secrets
 	team    teamProbe
-	// bodies are buffers for answers. Nothing of an answer refers to them.
-	bodies sync.Pool
-	// decoding is held while an answer is decoded, which takes many times the memory of its body: those of a round come together.
-	decoding sync.Mutex
+	// part is what this client's answers may take of the Memory at most.
+	part *semaphore.Weighted
 }
 
 // NewClient checks the configuration and returns a client. It does not connect.
@@ -84,8 +83,11 @@ func NewClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Memory == nil {
+		c.Memory = NewMemory(defaultMemory)
+	}
 	client := &Client{
-		config: c, clock: c.clock(), secrets: &secrets{}, bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		config: c, clock: c.clock(), secrets: &secrets{}, part: semaphore.NewWeighted(c.Memory.part()),
 		http: &http.Client{CheckRedirect: refuseRedirect, Transport: newTransport(c, trust, http.ProxyFromEnvironment)},
 	}
 	client.config.Token = "" // it is held
@@ -117,8 +119,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Query evaluates a PromQL expression that yields an instant vector for the given time. The error is a *metric.Failure.
 func (c *Client) Query(ctx context.Context, promQL string, at time.Time) (Answer, error) {
 	var answer Answer
-	head, err := c.ask(ctx, c.query(promQL, at), func(body []byte) (err error) {
-		answer, err = decode(body)
+	head, err := c.ask(ctx, c.query(promQL, at), func(body *stream) (err error) {
+		answer, err = decodeAnswer(body)
 		return err
 	})
 	for i, warning := range answer.Warnings {
@@ -146,8 +148,8 @@ type head struct {
 // errRefused is of an answer that calls itself a success and holds an error about the question.
 var errRefused = errors.New("Sysdig refuses the question")
 
-// ask sends a question and hands the body of a success to decode, which must not keep it. The error is a *metric.Failure.
-func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) error) (head, error) {
+// ask sends a question and has decode read the body of a success. The error is a *metric.Failure.
+func (c *Client) ask(ctx context.Context, q question, decode func(body *stream) error) (head, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	request, err := c.request(ctx, q)
@@ -161,14 +163,14 @@ func (c *Client) ask(ctx context.Context, q question, decode func(body []byte) e
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
 	h := head{status: response.StatusCode, rateLimit: rateLimit(response.Header), date: date(response.Header)}
 	if response.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-		f := statusFailure(response.StatusCode, response.Header, body, c.redact)
+		text := bodyMessage(response.Body)
+		f := statusFailure(response.StatusCode, response.Header, text, c.redact)
 		if f.Reason == metric.Unauthorized {
-			c.explain(request, with, response.StatusCode, body, f)
+			c.explain(request, with, response.StatusCode, text, f)
 		}
 		return h, f
 	}
-	if err := c.read(response, decode); err != nil { // it may be the page of a proxy
+	if err := c.read(ctx, response, decode); err != nil { // it may be the page of a proxy
 		return h, err
 	}
 	with.accepted.Store(true)
@@ -266,41 +268,45 @@ func date(header http.Header) time.Time {
 	return at.UTC()
 }
 
-// maxRecycled is the largest buffer that is kept for another answer, in bytes.
-const maxRecycled = 1 << 20
-
-func (c *Client) recycle(body *bytes.Buffer) {
-	if body.Cap() <= maxRecycled {
-		body.Reset()
-		c.bodies.Put(body)
-	}
-}
-
-// read reads and decodes a successful answer.
-func (c *Client) read(response *http.Response, decode func(body []byte) error) error {
-	body, ok := c.bodies.Get().(*bytes.Buffer)
-	if !ok {
-		body = new(bytes.Buffer)
-	}
-	defer c.recycle(body)
-	read, err := body.ReadFrom(io.LimitReader(response.Body, maxBody+1))
+// read decodes a successful answer as it comes, until the context ends.
+func (c *Client) read(ctx context.Context, response *http.Response, decode func(body *stream) error) error {
+	memory, release := c.share(ctx)
+	defer release()
+	err := decode(newStream(&body{ctx: ctx, from: response.Body}, func(bytes int) error { return memory.take(ctx, int64(bytes)) }))
+	var bound *metric.Failure
+	var unread readError
 	switch {
-	case err != nil:
+	case err == nil:
+		return nil
+	case errors.As(err, &bound):
+		return bound
+	case errors.As(err, &unread):
 		return c.transportFailure(fmt.Errorf("reading the answer: %w", err))
-	case read > maxBody:
-		return metric.Failf(metric.Truncated, "the answer is larger than %d MiB", maxBody>>20)
-	}
-	c.decoding.Lock()
-	err = decode(body.Bytes())
-	c.decoding.Unlock()
-	switch {
 	case errors.Is(err, errRefused):
 		return withhold(metric.Failf(metric.Rejected, "%s", c.clean(err.Error())), errRefused.Error())
-	case err != nil:
-		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		return withhold(metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error())), "Sysdig's answer could not be read; "+askPlatform)
 	}
-	return nil
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return withhold(metric.Failf(metric.Unavailable, "Sysdig's answer (%s) could not be read: %s", c.clean(kind), c.clean(err.Error())), "Sysdig's answer could not be read; "+askPlatform)
+}
+
+// body is that of an answer, without compression, to its bounds: a size, and the end of a context, which an answer that has come
+// already does not heed by itself.
+type body struct {
+	ctx  context.Context
+	from io.Reader
+	size int
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := b.from.Read(p)
+	if b.size += n; b.size > maxBody {
+		return 0, metric.Failf(metric.Truncated, "the answer is larger than %d MiB; let the query return fewer series, with fewer or shorter labels", maxBody>>20)
+	}
+	return n, err
 }
 
 func (c *Client) query(promQL string, at time.Time) question {

@@ -103,10 +103,9 @@ func unusable(token string, isKey bool) *metric.Failure {
 // notEnough is how Sysdig and IBM Cloud call a permission that is missing, by IBM's troubleshooting page.
 const notEnough = "Not enough privileges"
 
-// explain adds to the detail of a refusal what is known of the reason, and what helps.
-func (c *Client) explain(request *http.Request, with *credential, status int, body []byte, f *metric.Failure) {
+// explain adds to the detail of a refusal what is known of the reason, and what helps. text is what the body says.
+func (c *Client) explain(request *http.Request, with *credential, status int, text string, f *metric.Failure) {
 	fault, cure := CredentialRefused, "Sysdig does not tell whether the token is wrong, expired or of another region: compare spec.endpoint with where the token was made, or renew the Secret"
-	text := bodyMessage(body)
 	switch {
 	case c.wrongTeam(request, with):
 		fault, cure = CredentialWrongTeam, "without the team header of spec.endpoint.headers the token is accepted: correct the team, or use a token that belongs to it"

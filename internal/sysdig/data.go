@@ -1,13 +1,13 @@
 package sysdig
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
@@ -66,7 +66,7 @@ func (c *Client) Data(ctx context.Context, request DataRequest) (DataAnswer, err
 	}
 	var answer DataAnswer
 	q := question{method: http.MethodPost, target: c.config.DataURL, body: string(body), kind: "application/json"}
-	head, err := c.ask(ctx, q, func(body []byte) (err error) {
+	head, err := c.ask(ctx, q, func(body *stream) (err error) {
 		answer, err = decodeData(body, request)
 		return err
 	})
@@ -127,57 +127,94 @@ func encodeData(r DataRequest) ([]byte, error) {
 	return json.Marshal(body)
 }
 
-// dataEnvelope is the answer of the data API.
-type dataEnvelope struct {
-	Data []struct {
-		T *float64  `json:"t"`
-		D dataCells `json:"d"`
-	} `json:"data"`
-	Start  *float64          `json:"start"`
-	End    *float64          `json:"end"`
-	Errors []json.RawMessage `json:"errors"`
+// dataRowBytes is what a row takes in a list that grows, in bytes; dataCellBytes each of its cells.
+const dataRowBytes, dataCellBytes = 200, 16
+
+// segmentReader reads an answer of the data API.
+type segmentReader struct {
+	labelReader
+	request DataRequest
+	answer  DataAnswer
+	// start and end are the window of the answer, and at the time of the entry that is read.
+	start, end, at *float64
+	// keys and values are the cells of the row that is read, and column is the next one.
+	keys   []string
+	values []float64
+	column int
+	// most is how many rows there may be.
+	most   int
+	fields []field
 }
 
-// decodeData reads the body of a successful answer to r. It returns an error unless the body is one complete answer. The
-// error may hold text of the body, neither bounded nor redacted.
-func decodeData(body []byte, r DataRequest) (DataAnswer, error) {
-	var e dataEnvelope
-	if err := json.Unmarshal(body, &e); err != nil {
+// decodeData reads a successful answer to q. It returns an error unless that is one complete answer. The error may hold text of the
+// answer that is not redacted.
+func decodeData(s *stream, q DataRequest) (DataAnswer, error) {
+	r := &segmentReader{
+		labelReader: newLabelReader(s), request: q, most: mostRows(q), keys: make([]string, len(q.Keys)), values: make([]float64, len(q.Values)),
+	}
+	r.fields = []field{{"t", s.optional(&r.at)}, {"d", r.readCells}}
+	err := s.document(
+		field{"data", r.readData}, field{"start", s.optional(&r.start)}, field{"end", s.optional(&r.end)}, field{"errors", r.readErrors},
+	)
+	switch {
+	case err != nil:
 		return DataAnswer{}, fmt.Errorf("decoding the answer: %w", err)
-	}
-	if len(e.Errors) > 0 {
-		return DataAnswer{}, fmt.Errorf("%w: %s", errRefused, bodyMessage(body))
-	}
-	// No data is written as [], so data that is missing or null is not that.
-	if e.Data == nil || e.Start == nil || e.End == nil {
+	case r.answer.Rows == nil || r.start == nil || r.end == nil: // no data is written as [], so what is missing or null is not that
 		return DataAnswer{}, errors.New("the answer lacks its data or its window")
 	}
-	answer := DataAnswer{Rows: make([]DataRow, 0, len(e.Data))}
-	var err error
-	if answer.Start, err = unixTime(*e.Start); err != nil {
+	if r.answer.Start, err = unixTime(*r.start); err != nil {
 		return DataAnswer{}, fmt.Errorf("the start of the window: %w", err)
 	}
-	if answer.End, err = unixTime(*e.End); err != nil {
+	if r.answer.End, err = unixTime(*r.end); err != nil {
 		return DataAnswer{}, fmt.Errorf("the end of the window: %w", err)
 	}
-	for i, segment := range e.Data {
-		at, err := bucketEnd(segment.T, r)
-		if err != nil {
-			return DataAnswer{}, fmt.Errorf("row %d: %w", i, err)
-		}
-		if len(segment.D) == 0 {
-			return DataAnswer{}, fmt.Errorf("row %d has no cells", i)
-		}
-		for _, cells := range segment.D {
-			row, err := dataRow(cells, r)
-			if err != nil {
-				return DataAnswer{}, fmt.Errorf("row %d: %w", i, err)
-			}
-			row.Time = at
-			answer.Rows = append(answer.Rows, row)
-		}
+	return r.answer, nil
+}
+
+// mostRows is how many rows an answer may have: one more of each kind than was asked for, so that whoever counts them sees it.
+func mostRows(q DataRequest) int {
+	buckets := 1
+	if q.Sampling > 0 {
+		buckets = int(q.End.Sub(q.Start)/q.Sampling) + 1
 	}
-	return answer, nil
+	return (q.To - q.From + 2) * (buckets + 1)
+}
+
+func (r *segmentReader) readErrors() error {
+	text, are, err := r.errors()
+	if err == nil && are {
+		err = fmt.Errorf("%w: %s", errRefused, text)
+	}
+	return err
+}
+
+func (r *segmentReader) readData() error {
+	if is, err := r.null(); is || err != nil {
+		return err
+	}
+	r.answer.Rows = []DataRow{}
+	return r.list(r.readEntry)
+}
+
+// readEntry reads the rows of one entry: one in every answer that was recorded, where d is a flat list, and any number in the oldest
+// documentation, where d is a list of lists.
+func (r *segmentReader) readEntry() error {
+	first := len(r.answer.Rows)
+	r.at = nil
+	if err := r.stream.fields(r.fields...); err != nil {
+		return fmt.Errorf("row %d: %w", first, err)
+	}
+	if len(r.answer.Rows) == first {
+		return fmt.Errorf("row %d has no cells", first)
+	}
+	at, err := bucketEnd(r.at, r.request)
+	if err != nil {
+		return fmt.Errorf("row %d: %w", first, err)
+	}
+	for i := first; i < len(r.answer.Rows); i++ {
+		r.answer.Rows[i].Time = at
+	}
+	return nil
 }
 
 // bucketEnd is the time of a row. A time without a sampling, or none with one, answers another question.
@@ -191,76 +228,88 @@ func bucketEnd(seconds *float64, r DataRequest) (time.Time, error) {
 	return unixTime(*seconds)
 }
 
-func dataRow(cells []dataCell, r DataRequest) (DataRow, error) {
-	if len(cells) != len(r.Keys)+len(r.Values) {
-		return DataRow{}, fmt.Errorf("%d cells for %d keys and %d values", len(cells), len(r.Keys), len(r.Values))
-	}
-	row := DataRow{Keys: make([]string, len(r.Keys)), Values: make([]float64, len(r.Values))}
-	for i, cell := range cells {
+func (r *segmentReader) readCells() error {
+	r.column = 0
+	nested := false
+	err := r.list(func() error {
+		c, err := r.peek()
 		switch {
-		case i < len(r.Keys) && (cell.kind == cellText || cell.kind == cellNull):
-			row.Keys[i] = cell.text
-		case i >= len(r.Keys) && (cell.kind == cellNumber || cell.kind == cellNull):
-			row.Values[i-len(r.Keys)] = cell.number
-		default:
-			return DataRow{}, fmt.Errorf("column %d holds %s", i, cell.kind)
+		case err != nil:
+			return err
+		case c == '[' && r.column == 0:
+			nested = true
+			if err := r.list(r.readCell); err != nil {
+				return err
+			}
+			return r.endRow()
+		case nested:
+			return errors.New("a cell follows a list")
 		}
-	}
-	return row, nil
-}
-
-// dataCells are the rows of one entry of the answer: one in every answer that was recorded, where d is a flat list, and any
-// number in the oldest documentation, where d is a list of lists.
-type dataCells [][]dataCell
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *dataCells) UnmarshalJSON(data []byte) error {
-	inner, isList := bytes.CutPrefix(data, []byte("["))
-	if !isList {
-		return errors.New("a row is no list")
-	}
-	if bytes.HasPrefix(bytes.TrimLeft(inner, " \t\r\n"), []byte("[")) {
-		return json.Unmarshal(data, (*[][]dataCell)(c))
-	}
-	var flat []dataCell
-	if err := json.Unmarshal(data, &flat); err != nil {
+		return r.readCell()
+	})
+	if err != nil || nested {
 		return err
 	}
-	*c = dataCells{flat}
+	return r.endRow()
+}
+
+// readCell reads the next cell of a row.
+func (r *segmentReader) readCell() (err error) {
+	column := r.column
+	r.column++
+	switch value := column - len(r.keys); {
+	case value >= len(r.values):
+		return fmt.Errorf("more cells than %d keys and %d values", len(r.keys), len(r.values))
+	case value >= 0:
+		r.values[value], err = r.readValue()
+	default:
+		r.keys[column], err = r.readKey(r.request.Keys[column])
+	}
+	if err != nil {
+		return fmt.Errorf("column %d %w", column, err)
+	}
 	return nil
 }
 
-// dataCell is one cell of a row.
-type dataCell struct {
-	kind cellKind
-	text string
-	// number is NaN unless the cell is one.
-	number float64
+// readKey reads a text, or null where a label does not apply.
+func (r *segmentReader) readKey(label string) (string, error) {
+	if is, err := r.null(); is || err != nil {
+		return "", err
+	}
+	key, err := r.value(label)
+	if err != nil {
+		return "", fmt.Errorf("holds no text: %w", err)
+	}
+	return key, nil
 }
 
-type cellKind string
-
-const (
-	cellNull   cellKind = "null"
-	cellText   cellKind = "text"
-	cellNumber cellKind = "a number"
-)
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *dataCell) UnmarshalJSON(data []byte) error {
-	*c = dataCell{number: math.NaN()}
-	var err error
-	switch data[0] { // data is valid JSON
-	case 'n':
-		c.kind = cellNull
-	case '"':
-		c.kind = cellText
-		err = json.Unmarshal(data, &c.text)
-	case 't', 'f', '[', '{':
-		err = errors.New("a cell is neither text nor number nor null")
-	default:
-		c.kind = cellNumber
-		c.number, err = parseFloat(string(data))
+// readValue reads a number, or null where there is no sample.
+func (r *segmentReader) readValue() (float64, error) {
+	c, err := r.peek()
+	switch {
+	case err != nil:
+		return 0, err
+	case c == 'n':
+		return math.NaN(), r.word("null")
+	case c == '"':
+		return 0, errors.New("holds text")
 	}
-	return err
+	number, err := r.numeric()
+	if err != nil {
+		return 0, fmt.Errorf("holds no number: %w", err)
+	}
+	return number, nil
+}
+
+// endRow adds the row whose cells were read.
+func (r *segmentReader) endRow() error {
+	if r.column != len(r.keys)+len(r.values) {
+		return fmt.Errorf("%d cells for %d keys and %d values", r.column, len(r.keys), len(r.values))
+	}
+	if len(r.answer.Rows) == r.most {
+		return metric.Failf(metric.Truncated, "the answer has more than the %d rows that were asked for; is spec.endpoint of the connection the data API of Sysdig?", r.most)
+	}
+	r.column = 0
+	r.answer.Rows = append(r.answer.Rows, DataRow{Keys: slices.Clone(r.keys), Values: slices.Clone(r.values)})
+	return r.hold(dataRowBytes + dataCellBytes*(len(r.keys)+len(r.values)))
 }

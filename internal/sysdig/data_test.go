@@ -141,7 +141,7 @@ func TestPublishedQuestionsAndAnswers(t *testing.T) {
 			if want := equivalent(pair.Request, test.request); !reflect.DeepEqual(sent, want) {
 				t.Errorf("we write %v, want %v", sent, want)
 			}
-			got, err := decodeData(pair.Response, test.request)
+			got, err := decodeDataBody(pair.Response, test.request)
 			if err != nil || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, %v; want %+v", got, err, test.want)
 			}
@@ -202,7 +202,7 @@ func TestDecodeData(t *testing.T) {
 	}
 	for name, test := range good {
 		t.Run(name, func(t *testing.T) {
-			got, err := decodeData([]byte(test.body), twoByOne(test.sampling))
+			got, err := decodeDataBody([]byte(test.body), twoByOne(test.sampling))
 			if err != nil || !got.Start.Equal(unix(10)) || !got.End.Equal(unix(20)) || len(got.Rows) != len(test.want) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
@@ -262,7 +262,7 @@ func TestDecodeData(t *testing.T) {
 	}
 	for name, test := range bad {
 		t.Run(name, func(t *testing.T) {
-			if got, err := decodeData([]byte(test.body), twoByOne(test.sampling)); err == nil || errors.Is(err, errRefused) {
+			if got, err := decodeDataBody([]byte(test.body), twoByOne(test.sampling)); err == nil || errors.Is(err, errRefused) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -272,7 +272,7 @@ func TestDecodeData(t *testing.T) {
 func TestAnErrorWithinASuccessIsARefusal(t *testing.T) {
 	for _, c := range fixtures(t, "error-responses.json") {
 		if c.Status == 200 {
-			_, err := decodeData(c.Body, twoByOne(0))
+			_, err := decodeDataBody(c.Body, twoByOne(0))
 			if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "Metric not found: 'no.such.metric' is not a Sysdig Cloud metric") {
 				t.Errorf("%s: %v", c.Name, err)
 			}
@@ -297,7 +297,7 @@ func FuzzDecodeData(f *testing.F) {
 		if sampled {
 			r.Sampling = 10 * time.Second
 		}
-		got, err := decodeData(body, r)
+		got, err := decodeDataBody(body, r)
 		if err != nil {
 			if !reflect.DeepEqual(got, DataAnswer{}) {
 				t.Fatalf("an error and an answer: %+v, %v", got, err)

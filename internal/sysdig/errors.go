@@ -1,8 +1,9 @@
 package sysdig
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,15 +20,17 @@ const maxMessage = 300
 const maxRetryAfter = 4 * time.Hour
 
 // statusFailure turns an answer that is no success into a failure. The status code alone decides the reason: three body
-// shapes exist for 401 alone, and gateways answer with text, HTML or nothing. redact takes secrets out of the text.
-func statusFailure(status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
-	return httpFailure("Sysdig", statusReason(status), status, header, body, redact)
+// shapes exist for 401 alone, and gateways answer with text, HTML or nothing. message is that of the body, and redact takes secrets out
+// of it.
+func statusFailure(status int, header http.Header, message string, redact func(string) string) *metric.Failure {
+	return httpFailure("Sysdig", statusReason(status), status, header, message, redact)
 }
 
-// httpFailure is a failure with what an answer says of itself, which anybody on the way may have written. who names who answered.
-func httpFailure(who string, reason metric.Reason, status int, header http.Header, body []byte, redact func(string) string) *metric.Failure {
+// httpFailure is a failure with what an answer says of itself, which anybody on the way may have written. who names who answered, and
+// message is that of its body.
+func httpFailure(who string, reason metric.Reason, status int, header http.Header, message string, redact func(string) string) *metric.Failure {
 	f := metric.Failf(reason, "%s answered HTTP %d", who, status)
-	if text := clean(bodyMessage(body), redact); text != "" {
+	if text := clean(message, redact); text != "" {
 		f.Message += ": " + text
 	}
 	f = withhold(f, fmt.Sprintf("%s answered HTTP %d%s", who, status, meaning(reason)))
@@ -66,28 +69,49 @@ func statusReason(status int) metric.Reason {
 
 // bodyMessage finds the human part of an error body in any of the shapes that Sysdig uses, as it was sent. Bodies that
 // are not JSON (HTML of a proxy) are left out.
-func bodyMessage(body []byte) string {
-	var shapes struct {
-		Error        json.RawMessage `json:"error"`
-		Message      string          `json:"message"`
-		ErrorMessage string          `json:"errorMessage"` // of IBM Cloud IAM
-		Errors       []struct {
-			Reason  string `json:"reason"`
-			Message string `json:"message"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &shapes) != nil {
+func bodyMessage(body io.Reader) string {
+	s := newStream(io.LimitReader(body, maxErrorBody), nil)
+	var fault, message, iam, first string
+	some := false
+	err := s.document(
+		field{"error", func() error {
+			if c, err := s.peek(); err != nil || c != '"' { // an error that is no text says nothing to a human
+				return s.skip()
+			}
+			return s.into(&fault)()
+		}},
+		field{"message", s.into(&message)},
+		field{"errorMessage", s.into(&iam)}, // of IBM Cloud IAM
+		field{"errors", func() (err error) {
+			first, some, err = s.errors()
+			return err
+		}},
+	)
+	switch {
+	case err != nil:
 		return ""
+	case some:
+		return first
 	}
-	if len(shapes.Errors) > 0 {
-		return shapes.Errors[0].Reason + ": " + shapes.Errors[0].Message
+	return cmp.Or(message+iam, fault)
+}
+
+// errors reads a list of errors, and tells the first one and whether there are any.
+func (s *stream) errors() (first string, some bool, err error) {
+	if is, err := s.null(); is || err != nil {
+		return "", false, err
 	}
-	if text := shapes.Message + shapes.ErrorMessage; text != "" {
-		return text
-	}
-	var text string
-	_ = json.Unmarshal(shapes.Error, &text) // an error that is no text says nothing to a human
-	return text
+	err = s.list(func() error {
+		if some {
+			return s.skip()
+		}
+		some = true
+		var reason, message string
+		err := s.fields(field{"reason", s.into(&reason)}, field{"message", s.into(&message)})
+		first = reason + ": " + message
+		return err
+	})
+	return first, some, err
 }
 
 // clean makes text of Sysdig's fit for a condition.

@@ -3,7 +3,6 @@ package sysdig
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -151,11 +150,11 @@ func (s *tokenSource) postpone(due time.Time) {
 
 // tokenAnswer is what IAM answers.
 type tokenAnswer struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
+	AccessToken  string
+	RefreshToken string
 	// ExpiresIn is the life in seconds, Expiration its end by IAM's clock.
-	ExpiresIn  float64 `json:"expires_in"`
-	Expiration float64 `json:"expiration"`
+	ExpiresIn  float64
+	Expiration float64
 }
 
 // life is how long a token lives that was asked for at the given time; 0 when the answer does not say. The life comes first, since
@@ -184,22 +183,32 @@ func (s *tokenSource) ask(ctx context.Context) (tokenAnswer, error) {
 		return tokenAnswer{}, s.transportFailure(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing depends on it
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxTokenBody))
 	if response.StatusCode != http.StatusOK {
-		return tokenAnswer{}, s.statusFailure(response, body)
+		return tokenAnswer{}, s.statusFailure(response)
 	}
-	if err != nil {
+	answer, err := decodeToken(newStream(io.LimitReader(response.Body, maxTokenBody), nil))
+	var unread readError
+	switch {
+	case errors.As(err, &unread):
 		return tokenAnswer{}, s.transportFailure(err)
-	}
-	var answer tokenAnswer
-	if json.Unmarshal(body, &answer) != nil || answer.AccessToken == "" || !sendable(answer.AccessToken) || answer.life(s.clock.Now()) <= 0 {
+	case err != nil, answer.AccessToken == "", !sendable(answer.AccessToken), answer.life(s.clock.Now()) <= 0:
 		return tokenAnswer{}, metric.Failf(metric.Unavailable, "the answer of IBM Cloud IAM holds no access token that could be used")
 	}
 	return answer, nil
 }
 
+func decodeToken(s *stream) (a tokenAnswer, err error) {
+	in, until := new(float64), new(float64)
+	err = s.document(
+		field{"access_token", s.into(&a.AccessToken)}, field{"refresh_token", s.into(&a.RefreshToken)},
+		field{"expires_in", s.optional(&in)}, field{"expiration", s.optional(&until)},
+	)
+	a.ExpiresIn, a.Expiration = *in, *until
+	return a, err
+}
+
 // statusFailure turns a refusal of IAM into a failure. IAM answers 400 to an API key that it does not know.
-func (s *tokenSource) statusFailure(response *http.Response, body []byte) *metric.Failure {
+func (s *tokenSource) statusFailure(response *http.Response) *metric.Failure {
 	reason := statusReason(response.StatusCode)
 	switch response.StatusCode {
 	case http.StatusBadRequest:
@@ -207,7 +216,7 @@ func (s *tokenSource) statusFailure(response *http.Response, body []byte) *metri
 	case http.StatusUnprocessableEntity:
 		reason = metric.Unavailable
 	}
-	f := httpFailure("IBM Cloud IAM", reason, response.StatusCode, response.Header, body, s.secrets.redact)
+	f := httpFailure("IBM Cloud IAM", reason, response.StatusCode, response.Header, bodyMessage(response.Body), s.secrets.redact)
 	if reason == metric.Unauthorized {
 		fault := CredentialRefused
 		if s.of.accepted.Load() {

@@ -35,7 +35,7 @@ func (p *pool) RoundTrip(request *http.Request) (*http.Response, error) {
 		p.failed(with, err)
 		return nil, err
 	}
-	response.Body = &body{response.Body, func(err error) { p.failed(with, err) }}
+	response.Body = &watchedBody{response.Body, func(err error) { p.failed(with, err) }}
 	return response, nil
 }
 
@@ -81,14 +81,14 @@ func (p *pool) CloseIdleConnections() {
 	}
 }
 
-// body tells when it cannot be read to its end.
-type body struct {
+// watchedBody tells when it cannot be read to its end.
+type watchedBody struct {
 	io.ReadCloser
 	failed func(error)
 }
 
 // Read implements io.Reader.
-func (b *body) Read(into []byte) (int, error) {
+func (b *watchedBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
 	if err != nil && err != io.EOF {
 		b.failed(err)

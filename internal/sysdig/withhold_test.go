@@ -122,7 +122,7 @@ func FuzzTransportFailure(f *testing.F) {
 					t.Errorf("tenants are told %q of %q", got.Message, err)
 				}
 			}
-			return statusFailure(http.StatusBadGateway, nil, []byte(text), strings.Clone).Message
+			return statusFailure(http.StatusBadGateway, nil, text, strings.Clone).Message
 		}
 		if strings.Contains(told(text+mark), mark) {
 			t.Errorf("tenants are told of %q", text)
@@ -149,7 +149,7 @@ func TestWhatSysdigSaysOfAQueryIsForItsAuthor(t *testing.T) {
 		"no healthy store at thanos-store:10901":                                       false,
 		"no healthy store at thanos.monitoring.svc":                                    false,
 	} {
-		f := statusFailure(http.StatusUnprocessableEntity, nil, fmt.Appendf(nil, `{"status":"error","errorType":"execution","error":%q}`, text), strings.Clone)
+		f := statusFailure(http.StatusUnprocessableEntity, nil, text, strings.Clone)
 		var said *QueryError
 		if errors.As(f, &said) != told || told && !strings.Contains(said.Message, text) {
 			t.Errorf("%q is told to its author: %t, want %t", text, errors.As(f, &said), told)
