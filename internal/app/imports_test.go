@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"controllers":       {"api/v1alpha1", "internal/labelled", "internal/metric", "internal/query", "internal/registry", "internal/sysdig"},
 	"internal/app": {
 		"api/v1alpha1", "controllers", "internal/egress", "internal/hpas", "internal/metric", "internal/objects", "internal/options", "internal/pods", "internal/poller", "internal/provider",
-		"internal/registry", "internal/replicas", "internal/serving",
+		"internal/registry", "internal/replicas", "internal/serving", "internal/sysdig",
 	},
 	"cmd/sysdig-metrics-operator": {"internal/app", "internal/options"},
 }

@@ -121,6 +121,26 @@ func TestAListThatFailsIsTriedAgainSoonAndChangesNothing(t *testing.T) {
 	})
 }
 
+// TestOfAListThatIsNotCompleteNothingIsMissing has Sysdig list a name that is too long to be held, after it has listed all.
+func TestOfAListThatIsNotCompleteNothingIsMissing(t *testing.T) {
+	long := `{"total":2,"metricDescriptors":[{"id":"` + strings.Repeat("x", 5000) + `"}],"status":"success","data":["` + strings.Repeat("x", 5000) + `"]}`
+	each(t, func(t *testing.T, api v1alpha1.API) {
+		s := newListed(t, api)
+		s.load("web", 1, perPod)
+		web, wrong := s.bind("web"), s.bind("wrong", metricNamed(misspelt))
+		s.tick()
+		s.run(2*interval, func() {})
+		s.wantReason(wrong, metric.Rejected)
+		garbage := sysdigtest.Fault{Kind: sysdigtest.FaultGarbage, Body: long, Route: "label"}
+		if api == v1alpha1.APIData {
+			garbage.Route = strings.TrimPrefix(apis[api], "/api/")
+		}
+		s.sysdig.SetFault(garbage)
+		s.run(32*time.Minute, func() { s.wantValue(web, perPod) })
+		s.wantReason(wrong, metric.NoData)
+	})
+}
+
 func TestAnEditedConnectionListsAnew(t *testing.T) {
 	each(t, func(t *testing.T, api v1alpha1.API) {
 		s := newListed(t, api)

@@ -53,6 +53,8 @@ type stage struct {
 	services toolscache.ResourceEventHandler
 	// rank and replicas are those of the poller; replicas 0 is 1.
 	rank, replicas int
+	// memory is what answers may take; nil is some of each client's own.
+	memory *sysdig.Memory
 	// byData has bindings be compiled for the data API.
 	byData bool
 	// access is that of the connection.
@@ -175,7 +177,7 @@ func (s *stage) clientOf(base string) *sysdig.Client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: token, UserAgent: "test", Timeout: ample})
+	client, err := sysdig.NewClient(sysdig.Config{QueryURL: address, DataURL: data, Token: token, UserAgent: "test", Timeout: ample, Memory: s.memory})
 	if err != nil {
 		s.t.Fatal(err)
 	}

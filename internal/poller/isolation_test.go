@@ -254,3 +254,19 @@ func TestARequestIsNeverUnderWayTwice(t *testing.T) {
 		t.Errorf("%d requests, want another one now that it is answered", n)
 	}
 }
+
+// TestRoundsGiveMemoryBack has answers that fill it once.
+func TestRoundsGiveMemoryBack(t *testing.T) {
+	for _, byData := range []bool{false, true} {
+		s := newStage(t)
+		s.byData, s.memory = byData, sysdig.NewMemory(8<<20)
+		for i := range 300 {
+			s.fill(sysdigtest.MetricHTTPRequests, "web", fmt.Sprintf("web-%03d", i), 10*perPod)
+			s.fill(sysdigtest.MetricUp, "web", fmt.Sprintf("web-%03d", i), 1)
+		}
+		s.connectData(func(c *registry.Connection) { c.Segments, c.Heartbeat.Coverage = 1000, 80 })
+		web := s.bind("web", sumOfPods)
+		s.run(10*interval, func() {})
+		s.wantValue(web, 300*perPod)
+	}
+}
