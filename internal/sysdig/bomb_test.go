@@ -20,39 +20,32 @@ import (
 
 const mega = 1 << 20
 
-// packed compresses what write writes.
-func packed(t testing.TB, write func(io.Writer)) []byte {
-	t.Helper()
+// gzipped is a text, compressed.
+func gzipped(text string) []byte {
 	var body bytes.Buffer
 	w := gzip.NewWriter(&body)
-	write(w)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_, _ = io.WriteString(w, text) // a buffer takes all
+	_ = w.Close()
 	return body.Bytes()
 }
 
-// around writes a text between two others until it has some bytes.
-func around(before, text string, size int, after string) func(io.Writer) {
-	return func(w io.Writer) {
-		piece := []byte(strings.Repeat(text, max(1, 64<<10/len(text))))
-		_, _ = io.WriteString(w, before)
-		for n := 0; n < size; n += len(piece) {
-			_, _ = w.Write(piece)
-		}
-		_, _ = io.WriteString(w, after)
-	}
+// around is a text between two others, again and again until it has some bytes, compressed. Pieces that are compressed one by one
+// make one that is.
+func around(before, text string, size int, after string) []byte {
+	piece := strings.Repeat(text, max(1, mega/len(text)))
+	body := append(gzipped(before), bytes.Repeat(gzipped(piece), (size+len(piece)-1)/len(piece))...)
+	return append(body, gzipped(after)...)
 }
 
 // counted is around with a number in each text.
-func counted(before, format string, count int, after string) func(io.Writer) {
-	return func(w io.Writer) {
-		_, _ = io.WriteString(w, before)
-		for i := range count {
-			_, _ = fmt.Fprintf(w, format, i)
-		}
-		_, _ = io.WriteString(w, after)
+func counted(before, format string, count int, after string) []byte {
+	var text strings.Builder
+	text.WriteString(before)
+	for i := range count {
+		fmt.Fprintf(&text, format, i)
 	}
+	text.WriteString(after)
+	return gzipped(text.String())
 }
 
 // bomber is a server that answers everything with one body.
@@ -119,12 +112,12 @@ func TestAnAnswerThatUnpacksToMuchTakesLittle(t *testing.T) {
 	const vector, end = `{"status":"success","data":{"resultType":"vector","result":[`, `]}}`
 	const window, list = `{"start":1930132740,"end":1930132800,"data":[`, `{"status":"success","data":[`
 	const row = `{"metric":{"a":"b"},"value":[1,"1"]}`
-	deep := func(before string) func(io.Writer) {
+	deep := func(before string) []byte {
 		return around(before, `[`, 33*mega, "")
 	}
 	tests := map[string]struct {
 		call   string
-		body   func(io.Writer)
+		body   []byte
 		reason metric.Reason
 		text   string
 		most   uint64 // bytes
@@ -134,33 +127,33 @@ func TestAnAnswerThatUnpacksToMuchTakesLittle(t *testing.T) {
 		"rows of labels alone":            {"query", around(vector, `{"metric":{"a":"b"}},`, 33*mega, `{}`+end), metric.Unavailable, "has no value", 2 * mega},
 		"rows and no end":                 {"query", around(vector, row+`,`, 33*mega, ""), metric.Truncated, "100000 series", 100 * mega},
 		"rows of a matrix":                {"query", around(`{"status":"success","data":{"resultType":"matrix","result":[`, `{},`, 33*mega, end), metric.Unavailable, "no vector", 2 * mega},
-		"a value of 30 MiB":               {"query", around(vector+`{"metric":{"a":"`, `x`, 30*mega, `"},"value":[1,"1"]}`+end), metric.Truncated, `label "a"`, 2 * mega},
-		"a name of 30 MiB":                {"query", around(vector+`{"metric":{"`, `x`, 30*mega, `":"a"},"value":[1,"1"]}`+end), metric.Truncated, "name of a label", 2 * mega},
-		"a value of 30 MiB of escapes":    {"query", around(vector+`{"metric":{"a":"`, `\u00e9`, 30*mega, `"},"value":[1,"1"]}`+end), metric.Truncated, `label "a"`, 2 * mega},
+		"a value of 5 MiB":                {"query", around(vector+`{"metric":{"a":"`, `x`, 5*mega, `"},"value":[1,"1"]}`+end), metric.Truncated, `label "a"`, 2 * mega},
+		"a name of 5 MiB":                 {"query", around(vector+`{"metric":{"`, `x`, 5*mega, `":"a"},"value":[1,"1"]}`+end), metric.Truncated, "name of a label", 2 * mega},
+		"a value of 5 MiB of escapes":     {"query", around(vector+`{"metric":{"a":"`, `\u00e9`, 5*mega, `"},"value":[1,"1"]}`+end), metric.Truncated, `label "a"`, 2 * mega},
 		"a value without end":             {"query", around(vector+`{"metric":{"a":"`, `x`, 33*mega, ""), metric.Truncated, "32 MiB", 2 * mega},
-		"many labels":                     {"query", counted(vector+`{"metric":{`, `"l%d":"v",`, 100_000, `"a":"b"},"value":[1,"1"]}`+end), metric.Truncated, "labels", 2 * mega},
+		"many labels":                     {"query", counted(vector+`{"metric":{`, `"l%d":"v",`, 1000, `"a":"b"},"value":[1,"1"]}`+end), metric.Truncated, "labels", 2 * mega},
 		"much text in a row":              {"query", counted(vector+`{"metric":{`, `"l%d":"`+strings.Repeat("v", 4000)+`",`, 100, `"a":"b"},"value":[1,"1"]}`+end), metric.Truncated, "labels", 2 * mega},
-		"much text in all rows":           {"query", counted(vector, `{"metric":{"l":"`+strings.Repeat("v", 4000)+`%d"},"value":[1,"1"]},`, 8000, row+end), metric.Truncated, "different labels", 40 * mega},
+		"much text in all rows":           {"query", counted(vector, `{"metric":{"l":"`+strings.Repeat("v", 4000)+`%d"},"value":[1,"1"]},`, 4500, row+end), metric.Truncated, "different labels", 40 * mega},
 		"a label twice and more":          {"query", around(vector+`{"metric":{`, `"a":"b",`, 33*mega, `"a":"b"},"value":[1,"1"]}`+end), metric.Truncated, "labels", 2 * mega},
-		"a long number as value":          {"query", around(vector+`{"value":[1,"`, `1`, 30*mega, `"]}`+end), metric.Unavailable, "number", 2 * mega},
-		"a long number as time":           {"query", around(vector+`{"value":[`, `1`, 30*mega, `,"1"]}`+end), metric.Unavailable, "number", 2 * mega},
-		"a long number nobody asks for":   {"query", around(`{"x":`, `1`, 30*mega, `}`), metric.Unavailable, "number", 2 * mega},
+		"a long number as value":          {"query", around(vector+`{"value":[1,"`, `1`, 5*mega, `"]}`+end), metric.Unavailable, "number", 2 * mega},
+		"a long number as time":           {"query", around(vector+`{"value":[`, `1`, 5*mega, `,"1"]}`+end), metric.Unavailable, "number", 2 * mega},
+		"a long number nobody asks for":   {"query", around(`{"x":`, `1`, 5*mega, `}`), metric.Unavailable, "number", 2 * mega},
 		"a point of many parts":           {"query", around(vector+`{"value":[`, `1,`, 33*mega, `1]}`+end), metric.Unavailable, "more than 2 parts", 2 * mega},
 		"lists in lists":                  {"query", deep(`{"x":`), metric.Unavailable, "within each other", 2 * mega},
 		"objects in objects":              {"query", around(`{"x":`, `{"x":`, 33*mega, ""), metric.Unavailable, "within each other", 2 * mega},
-		"many warnings":                   {"query", around(`{"status":"success","warnings":[`, `"w",`, 30*mega, `"w"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"many warnings":                   {"query", around(`{"status":"success","warnings":[`, `"w",`, 5*mega, `"w"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
 		"many warnings without end":       {"query", around(`{"warnings":[`, `"w",`, 33*mega, ""), metric.Truncated, "32 MiB", 2 * mega},
-		"a warning of 30 MiB":             {"query", around(`{"status":"success","warnings":["`, `w`, 30*mega, `"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
-		"many infos":                      {"query", around(`{"status":"success","infos":[`, `"w",`, 30*mega, `"w"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
-		"a status of 30 MiB":              {"query", around(`{"status":"`, `x`, 30*mega, `"}`), metric.Unavailable, "status", 2 * mega},
-		"an error of 30 MiB":              {"query", around(`{"status":"error","error":"`, `x`, 30*mega, `"}`), metric.Unavailable, "status error", 2 * mega},
-		"a type of 30 MiB":                {"query", around(`{"status":"success","data":{"resultType":"`, `x`, 30*mega, `","result":[]}}`), metric.Unavailable, "no vector", 2 * mega},
+		"a warning of 5 MiB":              {"query", around(`{"status":"success","warnings":["`, `w`, 5*mega, `"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"many infos":                      {"query", around(`{"status":"success","infos":[`, `"w",`, 5*mega, `"w"],"data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"a status of 5 MiB":               {"query", around(`{"status":"`, `x`, 5*mega, `"}`), metric.Unavailable, "status", 2 * mega},
+		"an error of 5 MiB":               {"query", around(`{"status":"error","error":"`, `x`, 5*mega, `"}`), metric.Unavailable, "status error", 2 * mega},
+		"a type of 5 MiB":                 {"query", around(`{"status":"success","data":{"resultType":"`, `x`, 5*mega, `","result":[]}}`), metric.Unavailable, "no vector", 2 * mega},
 		"blanks and no end":               {"query", around("", " \n", 33*mega, ""), metric.Truncated, "32 MiB", 2 * mega},
 		"blanks behind":                   {"query", around(vector+end, " ", 33*mega, ""), metric.Truncated, "32 MiB", 2 * mega},
-		"an unknown field of 30 MiB":      {"query", around(`{"x":"`, `x`, 30*mega, `","status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
-		"an unknown name of 30 MiB":       {"query", around(`{"`, `x`, 30*mega, `":1,"status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
-		"many unknown fields":             {"query", counted(`{`, `"x%d":{"a":[1,2]},`, 1_000_000, `"status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
-		"a histogram in place of a value": {"query", around(vector+`{"metric":{},"histogram":[`, `{"a":"b"},`, 30*mega, `1]}`+end), metric.Unavailable, "no value", 2 * mega},
+		"an unknown field of 5 MiB":       {"query", around(`{"x":"`, `x`, 5*mega, `","status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"an unknown name of 5 MiB":        {"query", around(`{"`, `x`, 5*mega, `":1,"status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"many unknown fields":             {"query", around(`{`, `"x":{"a":[1,2]},`, 5*mega, `"status":"success","data":{"resultType":"vector","result":[]}}`), "", "", 2 * mega},
+		"a histogram in place of a value": {"query", around(vector+`{"metric":{},"histogram":[`, `{"a":"b"},`, 5*mega, `1]}`+end), metric.Unavailable, "no value", 2 * mega},
 		"the result twice":                {"query", around(vector+row+`],"result":[`, row+`,`, 33*mega, row+end), metric.Unavailable, "twice", 2 * mega},
 
 		"rows of nothing":                {"data", around(window, `{},`, 33*mega, `{}]}`), metric.Unavailable, "no cells", 2 * mega},
@@ -170,44 +163,44 @@ func TestAnAnswerThatUnpacksToMuchTakesLittle(t *testing.T) {
 		"rows of many cells":             {"data", around(window+`{"d":[`, `"a",`, 33*mega, `1]}]}`), metric.Unavailable, "column 1 holds text", 2 * mega},
 		"rows of many nulls":             {"data", around(window+`{"d":[`, `null,`, 33*mega, `1]}]}`), metric.Unavailable, "more cells", 2 * mega},
 		"nested rows of nothing":         {"data", around(window+`{"d":[`, `[],`, 33*mega, `[]]}]}`), metric.Unavailable, "0 cells", 2 * mega},
-		"a key of 30 MiB":                {"data", around(window+`{"d":["`, `x`, 30*mega, `",1]}]}`), metric.Truncated, "kubernetes.pod.name", 2 * mega},
-		"a long number as a value":       {"data", around(window+`{"d":["a",`, `1`, 30*mega, `]}]}`), metric.Unavailable, "number", 2 * mega},
-		"a long number as the window":    {"data", around(`{"start":`, `1`, 30*mega, `}`), metric.Unavailable, "number", 2 * mega},
-		"many errors":                    {"data", around(`{"errors":[`, `{},`, 30*mega, `{}]}`), metric.Rejected, "", 2 * mega},
-		"many errors of null":            {"data", around(`{"errors":[`, `null,`, 30*mega, `{}]}`), metric.Unavailable, "", 2 * mega},
-		"an error of 30 MiB in all":      {"data", around(`{"errors":[{"reason":"why","message":"`, `x`, 30*mega, `"}]}`), metric.Rejected, "why", 2 * mega},
-		"an error of many fields":        {"data", counted(`{"errors":[{`, `"x%d":1,`, 1_000_000, `"reason":"why"}]}`), metric.Rejected, "why", 2 * mega},
+		"a key of 5 MiB":                 {"data", around(window+`{"d":["`, `x`, 5*mega, `",1]}]}`), metric.Truncated, "kubernetes.pod.name", 2 * mega},
+		"a long number as a value":       {"data", around(window+`{"d":["a",`, `1`, 5*mega, `]}]}`), metric.Unavailable, "number", 2 * mega},
+		"a long number as the window":    {"data", around(`{"start":`, `1`, 5*mega, `}`), metric.Unavailable, "number", 2 * mega},
+		"many errors":                    {"data", around(`{"errors":[`, `{},`, 5*mega, `{}]}`), metric.Rejected, "", 2 * mega},
+		"many errors of null":            {"data", around(`{"errors":[`, `null,`, 5*mega, `{}]}`), metric.Unavailable, "", 2 * mega},
+		"an error of 5 MiB in all":       {"data", around(`{"errors":[{"reason":"why","message":"`, `x`, 5*mega, `"}]}`), metric.Rejected, "why", 2 * mega},
+		"an error of many fields":        {"data", around(`{"errors":[{`, `"x":1,`, 5*mega, `"reason":"why"}]}`), metric.Rejected, "why", 2 * mega},
 		"data that is a list of lists":   {"data", deep(`{"data":`), metric.Unavailable, "", 2 * mega},
 		"data and blanks":                {"data", around(window, " ", 33*mega, ""), metric.Truncated, "32 MiB", 2 * mega},
-		"an unknown list in an answer":   {"data", around(`{"x":[`, `{},`, 30*mega, `1],"start":1,"end":2,"data":[]}`), "", "", 2 * mega},
-		"an unknown value in a row":      {"data", around(window+`{"x":"`, `x`, 30*mega, `","d":["a",1]}]}`), "", "", 2 * mega},
-		"names of nothing":               {"metric names", around(list, `"",`, 33*mega, `""]}`), metric.Truncated, "", 32 * mega},
+		"an unknown list in an answer":   {"data", around(`{"x":[`, `{},`, 5*mega, `1],"start":1,"end":2,"data":[]}`), "", "", 2 * mega},
+		"an unknown value in a row":      {"data", around(window+`{"x":"`, `x`, 5*mega, `","d":["a",1]}]}`), "", "", 2 * mega},
+		"names of nothing":               {"metric names", around(list, `"",`, 5*mega, `""]}`), metric.Truncated, "", 32 * mega},
 		"names that are null":            {"metric names", around(list, `null,`, 33*mega, `""]}`), metric.Unavailable, "", 2 * mega},
 		"names that are objects":         {"metric names", around(list, `{},`, 33*mega, `""]}`), metric.Unavailable, "", 2 * mega},
-		"more names than can be held":    {"metric names", counted(list, `"metric_%d",`, 400_000, `"a"]}`), metric.Truncated, "no metric is said to be missing", 48 * mega},
+		"more names than can be held":    {"metric names", around(list, `"metric",`, 5*mega, `"a"]}`), metric.Truncated, "no metric is said to be missing", 48 * mega},
 		"long names":                     {"metric names", counted(list, `"`+strings.Repeat("x", 1000)+`%d",`, 20_000, `"a"]}`), metric.Truncated, "no metric is said to be missing", 32 * mega},
-		"a metric of 30 MiB":             {"metric names", around(list+`"`, `x`, 30*mega, `"]}`), metric.Truncated, "no metric is said to be missing", 2 * mega},
-		"many warnings of names":         {"metric names", around(`{"status":"success","data":[],"warnings":[`, `"w",`, 30*mega, `"w"]}`), metric.Truncated, "incomplete: w", 2 * mega},
-		"names and no end":               {"metric names", counted(list, `"metric_%d",`, 4_000_000, ""), metric.Truncated, "", 48 * mega},
-		"more values than were asked":    {"label values", counted(list, `"cluster_%d",`, 1_000_000, `"a"]}`), metric.Truncated, "not all", 4 * mega},
-		"a value too long for a list":    {"label values", around(list+`"`, `x`, 30*mega, `"]}`), metric.Truncated, "not all", 2 * mega},
+		"a metric of 5 MiB":              {"metric names", around(list+`"`, `x`, 5*mega, `"]}`), metric.Truncated, "no metric is said to be missing", 2 * mega},
+		"many warnings of names":         {"metric names", around(`{"status":"success","data":[],"warnings":[`, `"w",`, 5*mega, `"w"]}`), metric.Truncated, "incomplete: w", 2 * mega},
+		"names and no end":               {"metric names", around(list, `"metric",`, 33*mega, ""), metric.Truncated, "", 48 * mega},
+		"more values than were asked":    {"label values", around(list, `"cluster",`, 5*mega, `"a"]}`), metric.Truncated, "not all", 4 * mega},
+		"a value too long for a list":    {"label values", around(list+`"`, `x`, 5*mega, `"]}`), metric.Truncated, "not all", 2 * mega},
 		"descriptors of nothing":         {"descriptors", around(`{"total":1,"metricDescriptors":[`, `{},`, 33*mega, `{}]}`), metric.Unavailable, "no id", 2 * mega},
 		"descriptors that are null":      {"descriptors", around(`{"total":1,"metricDescriptors":[`, `null,`, 33*mega, `{}]}`), metric.Unavailable, "", 2 * mega},
-		"more descriptors than can be":   {"descriptors", counted(`{"total":1,"metricDescriptors":[`, `{"id":"m%d"},`, 500_000, `{"id":"m"}]}`), metric.Truncated, "no metric is said to be missing", 48 * mega},
-		"an id of 30 MiB":                {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"`, `x`, 30*mega, `"}]}`), metric.Truncated, "no metric is said to be missing", 2 * mega},
-		"a description of 30 MiB":        {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"a","description":"`, `x`, 30*mega, `"}]}`), "", "", 2 * mega},
-		"a descriptor of long lists":     {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"a","namespaces":[`, `"n",`, 30*mega, `1]}]}`), "", "", 2 * mega},
+		"more descriptors than can be":   {"descriptors", around(`{"total":1,"metricDescriptors":[`, `{"id":"m"},`, 5*mega, `{"id":"m"}]}`), metric.Truncated, "no metric is said to be missing", 48 * mega},
+		"an id of 5 MiB":                 {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"`, `x`, 5*mega, `"}]}`), metric.Truncated, "no metric is said to be missing", 2 * mega},
+		"a description of 5 MiB":         {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"a","description":"`, `x`, 5*mega, `"}]}`), "", "", 2 * mega},
+		"a descriptor of long lists":     {"descriptors", around(`{"total":1,"metricDescriptors":[{"id":"a","namespaces":[`, `"n",`, 5*mega, `1]}]}`), "", "", 2 * mega},
 		"more metrics than anybody has":  {"descriptors", around(`{"total":`, `9`, 100, `,"metricDescriptors":[]}`), metric.Unavailable, "number", 2 * mega},
 		"labels of nothing":              {"label names", around(`{"allLabels":[`, `{},`, 33*mega, `{}]}`), metric.Truncated, "a limit", 2 * mega},
-		"more labels than were asked":    {"label names", counted(`{"allLabels":[`, `{"id":"a.%[1]d","publicId":"a_%[1]d"},`, 400_000, `{}]}`), metric.Truncated, "a limit", 8 * mega},
-		"a label of 30 MiB":              {"label names", around(`{"allLabels":[{"publicId":"a","id":"`, `x`, 30*mega, `"}]}`), "", "", 2 * mega},
-		"labels of unknown fields":       {"label names", around(`{"allLabels":[{"publicId":"a","id":"b","x":[`, `{},`, 30*mega, `1]}]}`), "", "", 2 * mega},
+		"more labels than were asked":    {"label names", counted(`{"allLabels":[`, `{"id":"a.%[1]d","publicId":"a_%[1]d"},`, 7_000, `{}]}`), metric.Truncated, "a limit", 8 * mega},
+		"a label of 5 MiB":               {"label names", around(`{"allLabels":[{"publicId":"a","id":"`, `x`, 5*mega, `"}]}`), "", "", 2 * mega},
+		"labels of unknown fields":       {"label names", around(`{"allLabels":[{"publicId":"a","id":"b","x":[`, `{},`, 5*mega, `1]}]}`), "", "", 2 * mega},
 		"labels in place of a list":      {"label names", deep(`{"allLabels":`), metric.Unavailable, "", 2 * mega},
 		"a list of lists of descriptors": {"descriptors", deep(`{"total":1,"metricDescriptors":`), metric.Unavailable, "", 2 * mega},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			client := bomber(t, http.StatusOK, packed(t, test.body))
+			client := bomber(t, http.StatusOK, test.body)
 			var err error
 			took := allocated(func() { err = calls[test.call](t.Context(), client) })
 			if test.reason == "" && err != nil {
@@ -225,12 +218,11 @@ func TestAnAnswerThatUnpacksToMuchTakesLittle(t *testing.T) {
 
 // TestAnErrorThatUnpacksToMuchTakesLittle asks each API for the body of an error.
 func TestAnErrorThatUnpacksToMuchTakesLittle(t *testing.T) {
-	for name, write := range map[string]func(io.Writer){
+	for name, body := range map[string][]byte{
 		"an endless message": around(`{"message":"`, `x`, 33*mega, `"}`), "errors of nothing": around(`{"errors":[`, `{},`, 33*mega, `{}]}`),
 		"lists in lists": around(`{"error":`, `[`, 33*mega, ""), "blanks": around("", " ", 33*mega, `{}`), "numbers": around(`{"error":`, `1`, 33*mega, `}`),
 		"errors of text": around(`{"errors":[`, `"x",`, 33*mega, `{}]}`), "a page": around(`<html>`, `<br>`, 33*mega, ""),
 	} {
-		body := packed(t, write)
 		for _, status := range []int{400, 403, 429, 500} {
 			client := bomber(t, status, body)
 			for call, ask := range calls {
@@ -249,17 +241,16 @@ func TestAnErrorThatUnpacksToMuchTakesLittle(t *testing.T) {
 
 // TestATokenThatUnpacksToMuchTakesLittle does the same to IBM Cloud IAM.
 func TestATokenThatUnpacksToMuchTakesLittle(t *testing.T) {
-	for name, write := range map[string]func(io.Writer){
+	for name, body := range map[string][]byte{
 		"an endless token":       around(`{"access_token":"`, `x`, 33*mega, `"}`),
 		"a token that is large":  around(`{"expires_in":3600,"access_token":"`, `x`, 32<<10, `"}`),
-		"many unknown fields":    counted(`{`, `"x%d":{},`, 1_000_000, `"access_token":"a","expires_in":3600}`),
+		"many unknown fields":    around(`{`, `"x":{},`, 33*mega, `"access_token":"a","expires_in":3600}`),
 		"lists in lists":         around(`{"x":`, `[`, 33*mega, ""),
 		"a life without an end":  around(`{"access_token":"a","expires_in":`, `9`, 33*mega, `}`),
 		"blanks":                 around("", " ", 33*mega, ""),
 		"a token that is a list": around(`{"access_token":[`, `"a",`, 33*mega, `"a"]}`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := packed(t, write)
 			s := serve(t, sysdigtest.Options{})
 			s.Handle("/iam", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Encoding", "gzip")

@@ -54,7 +54,7 @@ func TestWhatAnswersAreSaidToTakeIsWhatTheyTake(t *testing.T) {
 	vector := func(labels, length int) []byte {
 		var body bytes.Buffer
 		body.WriteString(`{"status":"success","data":{"resultType":"vector","result":[`)
-		for i := range 400_000 / (labels + 4) {
+		for i := range 100_000 / (labels + 4) {
 			if i > 0 {
 				body.WriteByte(',')
 			}
@@ -70,7 +70,7 @@ func TestWhatAnswersAreSaidToTakeIsWhatTheyTake(t *testing.T) {
 	data := func() []byte {
 		var body bytes.Buffer
 		body.WriteString(`{"start":1,"end":2,"data":[`)
-		for i := range 50_000 {
+		for i := range 20_000 {
 			fmt.Fprintf(&body, `{"t":%d,"d":["shop","web-%d",1]},`, i%10, i)
 		}
 		body.WriteString(`{"t":1,"d":["a","b",1]}]}`)
