@@ -15,11 +15,13 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // caKey is the key of the certificate authority in the Secret of the serving certificate.
@@ -38,26 +40,26 @@ type APIServiceReconciler struct {
 	Clock  clock.PassiveClock
 	// Service is our own Service.
 	Service types.NamespacedName
-	// Secret holds the serving certificate and its authority.
-	Secret types.NamespacedName
+	// Secrets knows the Secret that holds the serving certificate and its authority, and no other.
+	Secrets client.Reader
+	Secret  types.NamespacedName
 }
 
 // What only who issues certificates may write is in config/rbac/certificate_roles.yaml, apart, since cert-manager takes its place.
 // +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=list;watch
 
 // SetupWithManager watches the APIServices and the Secret on every replica: a patch that changes nothing is not sent.
-func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *APIServiceReconciler) SetupWithManager(mgr ctrl.Manager, secrets cache.Cache) error {
 	named := predicate.NewPredicateFuncs(func(o client.Object) bool { return slices.Contains(ownAPIServices(), o.GetName()) })
-	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == r.Secret })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("apiservice").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
 		For(&apiregistrationv1.APIService{}, builder.WithPredicates(named)).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(all), builder.WithPredicates(own)).
+		WatchesRawSource(source.Kind(secrets, &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(all))).
 		Complete(r)
 }
 
-func all(context.Context, client.Object) (requests []reconcile.Request) {
+func all(context.Context, *corev1.Secret) (requests []reconcile.Request) {
 	for _, name := range ownAPIServices() {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
 	}
@@ -74,7 +76,7 @@ func (r *APIServiceReconciler) Reconcile(ctx context.Context, request reconcile.
 		return reconcile.Result{}, nil // another adapter's: RouteReconciler tells of it
 	}
 	var secret corev1.Secret
-	if err := r.Client.Get(ctx, r.Secret, &secret); err != nil {
+	if err := r.Secrets.Get(ctx, r.Secret, &secret); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	wanted, until := bundle(secret.Data[caKey], service.Spec.CABundle, r.Clock.Now())
@@ -109,7 +111,7 @@ func (r *APIServiceReconciler) Trusts(ctx context.Context, authority []byte) (bo
 }
 
 const (
-	// overlap is how long after the beginning of an authority the ones before it are trusted, too. The rotator dates an authority
+	// overlap is how long after the beginning of an authority the ones before it are trusted, too. The issuer dates an authority
 	// back by an hour, so it is one hour; replicas change within a minute.
 	overlap = 2 * time.Hour
 	// maxAuthorities bounds the bundle, should somebody replace the authority over and over.

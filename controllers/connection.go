@@ -61,16 +61,11 @@ type ConnectionReconciler struct {
 type origin struct {
 	uid        types.UID
 	generation int64
-	// token is a digest, and zero when there is none.
-	token [sha256.Size]byte
+	secret     [sha256.Size]byte // of digestOf
 }
 
-func originOf(c *v1alpha1.SysdigConnection, data map[string][]byte) origin {
-	of := origin{uid: c.UID, generation: c.Generation}
-	if token, ok := data[c.Spec.TokenSecretRef.Key]; ok {
-		of.token = fingerprint(token)
-	}
-	return of
+func originOf(c *v1alpha1.SysdigConnection, secret *corev1.Secret) origin {
+	return origin{uid: c.UID, generation: c.Generation, secret: digestOf(secret, c.Spec.TokenSecretRef.Key)}
 }
 
 // fingerprint stands for a token. White space around that is not sent.
@@ -130,11 +125,11 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	if err := r.Client.Get(ctx, key, &secret); err != nil && !apierrors.IsNotFound(err) {
 		return reconcile.Result{}, fmt.Errorf("reading the Secret of the connection: %w", err)
 	}
-	from := originOf(&c, secret.Data)
+	from := originOf(&c, &secret)
 	if was, ok := r.compiled[c.Name]; ok && was == from {
 		return reconcile.Result{}, nil
 	}
-	compiled := r.compile(&c, secret.Data, key)
+	compiled := r.compile(&c, &secret)
 	if compiled.Refused != nil { // it names Secrets and hosts, and tenants read it, too
 		compiled.Refused = compiled.Refused.Withhold("the SysdigConnection cannot be used as it is; ask the platform team: its condition Accepted says why")
 	}
@@ -146,8 +141,8 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, request reconcile.
 	return reconcile.Result{}, nil
 }
 
-// compile builds the client of a connection, or says why there is none. data is nil when there is no Secret.
-func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[string][]byte, secret types.NamespacedName) registry.Connection {
+// compile builds the client of a connection, or says why there is none. secret is empty when there is none.
+func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, secret *corev1.Secret) registry.Connection {
 	compiled := registry.Connection{
 		Name: c.Name, Generation: c.Generation, Interval: c.Spec.Interval.Duration, IngestionLag: c.Spec.IngestionLag.Duration,
 		RequestsPerMinute: int(c.Spec.Quota.RequestsPerMinute), QueriesPerNamespace: int(c.Spec.Quota.QueriesPerNamespace),
@@ -167,6 +162,11 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 		compiled.Refused = metric.Failf(metric.Rejected, "%s", err)
 		return compiled
 	}
+	hosts, err := config.Hosts()
+	if err != nil {
+		compiled.Refused = metric.Failf(metric.Rejected, "%s", err)
+		return compiled
+	}
 	config.CABundle, config.UserAgent, config.Timeout, config.Permit = []byte(c.Spec.Endpoint.CABundle), r.UserAgent, requestTimeout, r.Permit
 	config.Memory = r.Memory
 	config.Headers = http.Header{}
@@ -177,25 +177,19 @@ func (r *ConnectionReconciler) compile(c *v1alpha1.SysdigConnection, data map[st
 		}
 		config.Headers.Set(h.Name, h.Value)
 	}
-	token, ok := data[c.Spec.TokenSecretRef.Key]
-	config.Token = string(token)
+	token, refused := tokenOf(secret, tokenRef{r.Namespace, c.Spec.TokenSecretRef}, hosts)
+	config.Token = token // empty when it is refused, so that a client that has the one before forgets it
 	client, err := r.client(c.Name, config)
 	compiled.Access = r.clients[c.Name].access
 	if err != nil {
 		compiled.Refused = metric.AsFailure(err)
-		if !ok && compiled.Refused.Reason == metric.Unauthorized {
-			compiled.Refused = missing(c.Spec.TokenSecretRef.Key, secret)
+		if refused != nil && compiled.Refused.Reason == metric.Unauthorized {
+			compiled.Refused = refused
 		}
 		return compiled
 	}
 	compiled.Source, compiled.Lister = client, client
 	return compiled
-}
-
-func missing(key string, secret types.NamespacedName) *metric.Failure {
-	f := metric.Failf(metric.Unauthorized, "spec.tokenSecretRef: there is no key %s in Secret %s; make it, and it is used at once", key, secret)
-	f.Err = &sysdig.CredentialError{Fault: sysdig.CredentialMissing}
-	return f
 }
 
 // client is that of a connection. When nothing but the token is new it is the same one, so that rounds under way use the new token from

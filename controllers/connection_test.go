@@ -21,56 +21,68 @@ import (
 )
 
 func TestCompileConnection(t *testing.T) {
-	secret := types.NamespacedName{Namespace: "sysdig-metrics", Name: "sysdig-api"}
-	const canary = "canary-token"
 	tests := map[string]struct {
 		change func(*v1alpha1.SysdigConnectionSpec)
-		data   map[string][]byte
+		data   map[string]string
 		reason metric.Reason
 		text   string
 	}{
-		"a region and a token are enough":    {data: map[string][]byte{"token": []byte(canary)}},
-		"a newline behind the token is fine": {data: map[string][]byte{"token": []byte(canary + "\n")}},
-		"a missing Secret is named":          {reason: metric.Unauthorized, text: "no key token in Secret sysdig-metrics/sysdig-api"},
-		"a missing key is named":             {data: map[string][]byte{"other": []byte(canary)}, reason: metric.Unauthorized, text: "no key token"},
-		"an empty token is refused":          {data: map[string][]byte{"token": []byte(" \n")}, reason: metric.Unauthorized, text: "empty"},
-		"a token of two lines is refused":    {data: map[string][]byte{"token": []byte(canary + "\n" + canary)}, reason: metric.Unauthorized, text: "characters"},
+		"a region and a token are enough":    {data: map[string]string{"token": canary}},
+		"a newline behind the token is fine": {data: map[string]string{"token": canary + "\n"}},
+		"a missing Secret is named":          {reason: metric.Unauthorized, text: "no Secret sysdig-metrics/sysdig-api of type"},
+		"a missing key is named":             {data: map[string]string{"other": canary}, reason: metric.Unauthorized, text: "no key token"},
+		"an empty token is refused":          {data: map[string]string{"token": " \n"}, reason: metric.Unauthorized, text: "empty"},
+		"a token of two lines is refused":    {data: map[string]string{"token": canary + "\n" + canary}, reason: metric.Unauthorized, text: "characters"},
+		"a host that is not listed is named": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "us3" },
+			data:   map[string]string{"token": canary}, reason: metric.Unauthorized, text: "does not list app.us3.sysdig.com",
+		},
+		"a host in other letters is refused": {
+			change: func(s *v1alpha1.SysdigConnectionSpec) {
+				s.Endpoint.Region, s.Endpoint.URL = "", "https://us2.app.ſysdig.com"
+			},
+			data: map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.endpoint.url: must have a host of letters",
+		},
 		"a bad CA is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.CABundle = "nonsense" },
-			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.caBundle",
+			data:   map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.endpoint.caBundle",
 		},
 		"a header for others is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) {
 				s.Endpoint.Headers = []v1alpha1.Header{{Name: "SysdigTeamID", Value: "1"}, {Name: "Upgrade", Value: "h2c"}}
 			},
-			data: map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.headers[1].name: Upgrade is not sent",
+			data: map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.endpoint.headers[1].name: Upgrade is not sent",
 		},
 		"a heartbeat in dotted spelling is fine": {
-			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = "memory.bytes.used" }, data: map[string][]byte{"token": []byte(canary)},
+			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = "memory.bytes.used" }, data: map[string]string{"token": canary},
 		},
 		"a heartbeat that is no name is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = `up{a="b"} or x` },
-			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.heartbeatMetric: must be a metric name such as",
+			data:   map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.heartbeatMetric: must be a metric name such as",
 		},
 		"a heartbeat that Prometheus does not have is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.HeartbeatMetric = "memory.pageFault.minor" },
-			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.heartbeatMetric: Sysdig's Prometheus API has no memory.pageFault.minor; use another metric",
+			data:   map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.heartbeatMetric: Sysdig's Prometheus API has no memory.pageFault.minor; use another metric",
 		},
 		"an unknown region is named": {
 			change: func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "moon" },
-			data:   map[string][]byte{"token": []byte(canary)}, reason: metric.Rejected, text: "spec.endpoint.region",
+			data:   map[string]string{"token": canary}, reason: metric.Rejected, text: "spec.endpoint.region",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{
 				Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
-				TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
+				TokenSecretRef: v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"},
 			}}
 			if test.change != nil {
 				test.change(&c.Spec)
 			}
-			got := (&ConnectionReconciler{UserAgent: "test"}).compile(c, test.data, secret)
+			secret := &corev1.Secret{}
+			if test.data != nil {
+				secret = tokenSecret("us2.app.sysdig.com", test.data)
+			}
+			got := (&ConnectionReconciler{Namespace: "sysdig-metrics", UserAgent: "test"}).compile(c, secret)
 			if (got.Source == nil) != (test.reason != "") || (got.Refused == nil) != (test.reason == "") {
 				t.Fatalf("got %+v", got)
 			}
@@ -100,11 +112,10 @@ func TestTheAPIOfAConnectionIsCompiled(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			secret := types.NamespacedName{Namespace: "sysdig-metrics", Name: "sysdig-api"}
 			test.spec.Endpoint, test.spec.ClusterName = v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, "c"
-			test.spec.TokenSecretRef = v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"}
+			test.spec.TokenSecretRef = v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"}
 			c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: test.spec}
-			got := (&ConnectionReconciler{UserAgent: "test"}).compile(c, map[string][]byte{"token": []byte("t")}, secret)
+			got := (&ConnectionReconciler{UserAgent: "test"}).compile(c, tokenSecret("us2.app.sysdig.com", map[string]string{"token": "t"}))
 			if got.Refused != nil {
 				t.Fatal(got.Refused)
 			}
@@ -188,20 +199,19 @@ func TestConnectionConditions(t *testing.T) {
 // TestAClientOutlivesItsTokenButNotItsAddress: a rotated token goes to the same client, and never to where it does not belong.
 func TestAClientOutlivesItsTokenButNotItsAddress(t *testing.T) {
 	r := &ConnectionReconciler{UserAgent: "test"}
-	secret := types.NamespacedName{Namespace: "sysdig-metrics", Name: "sysdig-api"}
 	compile := func(name, token string, change func(*v1alpha1.Endpoint)) registry.Connection {
 		c := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.SysdigConnectionSpec{
 			Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
-			TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
+			TokenSecretRef: v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"},
 		}}
 		if change != nil {
 			change(&c.Spec.Endpoint)
 		}
-		data := map[string][]byte{}
+		data := map[string]string{}
 		if token != "" {
-			data["token"] = []byte(token)
+			data["token"] = token
 		}
-		return r.compile(c, data, secret)
+		return r.compile(c, tokenSecret("us2.app.sysdig.com, app.us3.sysdig.com, iam.cloud.ibm.com", data))
 	}
 	first := compile("one", "a", nil)
 	if again := compile("one", "b", nil); again.Source != first.Source || again.Refused != nil {
@@ -254,7 +264,8 @@ func TestTheCredentialConditionSaysWhatIsKnown(t *testing.T) {
 		"another region":    {registry.Connection{Attempted: now, Health: because(metric.Unavailable, sysdig.CredentialWrongRegion)}, metav1.ConditionFalse, "WrongRegion"},
 		"Sysdig is away":    {registry.Connection{Attempted: now, Health: because(metric.Unavailable, "")}, "", ""},
 		"Sysdig has enough": {registry.Connection{Attempted: now, Health: because(metric.RateLimited, "")}, "", ""},
-		"no Secret":         {registry.Connection{Attempted: now, Refused: missing("token", types.NamespacedName{})}, metav1.ConditionFalse, "Missing"},
+		"no Secret":         {registry.Connection{Attempted: now, Refused: because(metric.Unauthorized, sysdig.CredentialMissing)}, metav1.ConditionFalse, "Missing"},
+		"not for this host": {registry.Connection{Refused: because(metric.Unauthorized, sysdig.CredentialHostNotListed)}, metav1.ConditionFalse, "HostNotListed"},
 		"no usable spec":    {registry.Connection{Attempted: now, Refused: because(metric.Rejected, "")}, metav1.ConditionUnknown, "Pending"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,7 +326,9 @@ func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
 		Endpoint: v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
 		TokenSecretRef: v1alpha1.SecretKeyReference{Name: "sysdig-api", Key: "token"},
 	}}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "sysdig-metrics", Name: "sysdig-api"}, Data: map[string][]byte{"token": []byte("one")}}
+	const hosts = "us2.app.sysdig.com,eu1.app.sysdig.com"
+	secret := tokenSecret(hosts, map[string]string{"token": "one"})
+	secret.Namespace, secret.Name = "sysdig-metrics", "sysdig-api"
 	var put puts
 	r := &ConnectionReconciler{Client: reader{objects: []client.Object{c, secret}}, Namespace: "sysdig-metrics", Connections: &put}
 	for _, step := range []struct {
@@ -326,7 +339,7 @@ func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
 		access bool
 	}{
 		{"it is new", func() {}, 1, true},
-		{"somebody annotates the Secret", func() { secret.Annotations = map[string]string{"a": "b"} }, 1, false},
+		{"somebody annotates the Secret", func() { secret.Annotations["a"] = "b" }, 1, false},
 		{"the Secret holds more", func() { secret.Data["other"] = []byte("x") }, 1, false},
 		{"the quota is edited", func() { c.Generation, c.Spec.Quota.RequestsPerMinute = 2, 90 }, 2, false},
 		{"the token is replaced", func() { secret.Data["token"] = []byte("two") }, 3, true},
@@ -336,7 +349,10 @@ func TestOnlyWhatAConnectionIsMadeFromPutsItAgain(t *testing.T) {
 		{"the token is spoiled", func() { secret.Data["token"] = []byte("t w o") }, 6, false},
 		{"another token is in its place", func() { secret.Data["token"] = []byte("three") }, 7, true},
 		{"the region is edited", func() { c.Generation, c.Spec.Endpoint.Region = 3, "eu1" }, 8, true},
-		{"a watch begins anew", func() { c.ResourceVersion, secret.ResourceVersion = "7", "8" }, 8, false},
+		{"the host is listed no more", func() { secret.Annotations[v1alpha1.AnnotationHosts] = "b.example" }, 9, false},
+		{"the host is listed again", func() { secret.Annotations[v1alpha1.AnnotationHosts] = hosts }, 10, false},
+		{"another host is listed, too", func() { secret.Annotations[v1alpha1.AnnotationHosts] = hosts + ",b.example" }, 11, false},
+		{"a watch begins anew", func() { c.ResourceVersion, secret.ResourceVersion = "7", "8" }, 11, false},
 	} {
 		before := int64(0)
 		if len(put) > 0 {
@@ -358,7 +374,7 @@ func TestARefusedConnectionTellsTenantsNothingOfItself(t *testing.T) {
 		change func(*v1alpha1.SysdigConnectionSpec)
 		detail string
 	}{
-		"without a Secret":     {func(*v1alpha1.SysdigConnectionSpec) {}, "no key token in Secret sysdig-metrics/hidden"},
+		"without a Secret":     {func(*v1alpha1.SysdigConnectionSpec) {}, "there is no Secret sysdig-metrics/hidden of type"},
 		"of an unknown region": {func(s *v1alpha1.SysdigConnectionSpec) { s.Endpoint.Region = "hidden" }, `"hidden" is no region`},
 		"with a header of one's own": {func(s *v1alpha1.SysdigConnectionSpec) {
 			s.Endpoint.Headers = []v1alpha1.Header{{Name: "hidden", Value: "x"}}

@@ -47,8 +47,8 @@ const (
 	// ReasonPlausible is the reason of Plausible=True.
 	ReasonPlausible = "Plausible"
 
-	// ReasonValid is the reason of CredentialReady=True. Those of False are Missing, Malformed, Refused, Expired, NoPermission, WrongTeam
-	// and WrongRegion.
+	// ReasonValid is the reason of CredentialReady=True. Those of False are Missing, HostNotListed, Malformed, Refused, Expired,
+	// NoPermission, WrongTeam and WrongRegion.
 	ReasonValid = "Valid"
 
 	// ReasonSeen is the reason of ClusterSeen=True.

@@ -30,8 +30,10 @@ type SysdigConnectionSpec struct {
 	// +optional
 	AllClusters bool `json:"allClusters,omitempty"`
 
-	// TokenSecretRef names the Secret that holds the Sysdig API token or, with endpoint.iam, an API key of IBM Cloud. The Secret is always read from the operator's own
-	// namespace, so a connection can never send a stranger's Secret away. White space around the token is ignored.
+	// TokenSecretRef names the Secret that holds the Sysdig API token or, with endpoint.iam, an API key of IBM Cloud. The Secret is always
+	// read from the operator's own namespace. It has to be of type sysdigmetrics.dev/token, and to list in its annotation
+	// sysdigmetrics.dev/hosts each host that this connection leads to: a connection can never send a stranger's Secret away, nor a token
+	// to where it does not belong. White space around the token is ignored.
 	TokenSecretRef SecretKeyReference `json:"tokenSecretRef"`
 
 	// AllowedNamespaces says whose bindings may use this connection.
@@ -260,12 +262,14 @@ type SecretKeyReference struct {
 	// Name of the Secret.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a Secret: small letters, digits, dashes and dots"
 	Name string `json:"name"`
 	// Key within the Secret.
 	// +optional
 	// +kubebuilder:default=token
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[A-Za-z0-9._-]+$')",message="must be a key of a Secret: letters, digits, dashes, dots and underscores"
 	Key string `json:"key,omitempty"`
 }
 

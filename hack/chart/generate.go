@@ -72,7 +72,7 @@ func standardWhen(o object) (string, error) {
 	switch {
 	case o.GetKind() == "CustomResourceDefinition":
 		return ".Values.crds.enabled", nil
-	case strings.HasSuffix(o.GetName(), "-certificates"):
+	case strings.HasSuffix(o.GetName(), "-certificates"), o.GetKind() == "Secret":
 		return "not " + withCertManager, nil
 	case strings.HasSuffix(o.GetName(), "custom.metrics.k8s.io"), strings.HasSuffix(o.GetName(), "-custom-metrics-viewer"):
 		return customServed, nil
@@ -106,7 +106,7 @@ func fileOf(kind string) (string, error) {
 		return "templates/rbac.yaml", nil
 	case "Issuer", "Certificate":
 		return "templates/certificates.yaml", nil
-	case "Deployment", "Service", "APIService", "PodDisruptionBudget", "NetworkPolicy", "PriorityClass":
+	case "Deployment", "Service", "Secret", "APIService", "PodDisruptionBudget", "NetworkPolicy", "PriorityClass":
 		return "templates/" + strings.ToLower(kind) + ".yaml", nil
 	default:
 		return "", fmt.Errorf("no file of the chart is for the kind %s: say which in hack/chart", kind)

@@ -141,22 +141,14 @@ func restConfig(o options.Options) (*rest.Config, error) {
 	return config, nil
 }
 
-// otherSecrets are types of Secrets that may be large or many beside the operator, and hold no token of Sysdig's.
-func otherSecrets() fields.Selector {
-	return fields.AndSelectors(
-		fields.OneTermNotEqualSelector("type", "helm.sh/release.v1"),
-		fields.OneTermNotEqualSelector("type", string(corev1.SecretTypeServiceAccountToken)),
-		fields.OneTermNotEqualSelector("type", string(corev1.SecretTypeDockerConfigJson)),
-	)
-}
-
-// cacheOptions keep the caches small: Secrets of our own namespace only and only such as may be meant, and pods, Services,
-// Namespaces and bindings without what nobody looks at.
+// cacheOptions keep the caches small: Secrets of our own namespace only and only those of tokens, and pods, Services, Namespaces and
+// bindings without what nobody looks at.
 func cacheOptions(o options.Options) cache.Options {
+	tokens := cache.Config{FieldSelector: fields.OneTermEqualSelector("type", string(v1alpha1.SecretTypeToken))}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: otherSecrets()}}},
+			&corev1.Secret{}:                {Namespaces: map[string]cache.Config{o.Namespace: tokens}},
 			&corev1.Pod{}:                   {Transform: pods.Strip},
 			&corev1.Service{}:               {Transform: objects.StripService},
 			&corev1.Namespace{}:             {Transform: objects.StripNamespace},

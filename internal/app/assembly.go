@@ -7,9 +7,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -56,6 +56,8 @@ type assembly struct {
 	refused  *serving.Metrics
 	// answers bounds the memory of all answers of Sysdig.
 	answers *sysdig.Memory
+	// issuer issues the serving certificate; nil when something else does.
+	issuer *serving.Issuer
 	// addresses are those of the cluster, to which no endpoint may lead.
 	addresses *egress.Addresses
 	// indexed tells whether the indexes know all pods and Services.
@@ -281,28 +283,38 @@ func (a *assembly) service() types.NamespacedName {
 
 // addCertificates adds what issues and rotates the serving certificate and tells our APIServices of its authority, unless
 // something else does.
-func (a *assembly) addCertificates(ctx context.Context) error {
+func (a *assembly) addCertificates(context.Context) error {
 	if !a.options.ManageCertificates {
 		return nil
 	}
 	secret := types.NamespacedName{Namespace: a.options.Namespace, Name: a.options.CertSecret}
-	direct, err := client.New(a.manager.GetConfig(), client.Options{Scheme: a.manager.GetScheme()})
+	secrets, err := a.cacheOf(secret)
 	if err != nil {
-		return fmt.Errorf("client of the API server: %w", err)
-	}
-	if err := serving.EnsureSecret(ctx, direct, secret); err != nil {
 		return err
 	}
 	host := a.service().Name + "." + a.service().Namespace + ".svc"
-	services := &controllers.APIServiceReconciler{Client: a.manager.GetClient(), Clock: a.clock, Service: a.service(), Secret: secret}
+	a.issuer = &serving.Issuer{
+		Secrets: secrets, Writer: a.manager.GetClient(), Clock: a.clock, Secret: secret, Hosts: []string{host, host + ".cluster.local"},
+	}
+	services := &controllers.APIServiceReconciler{Client: a.manager.GetClient(), Clock: a.clock, Service: a.service(), Secrets: secrets, Secret: secret}
+	files := &serving.SecretFiles{Secrets: secrets, Clock: a.clock, Dir: a.options.CertDir, Trust: services}
 	return errors.Join(
-		rotator.AddRotator(a.manager, &rotator.CertRotator{
-			SecretKey: secret, CertDir: a.options.CertDir, CAName: "sysdig-metrics", CAOrganization: "sysdig-metrics",
-			DNSName: host, ExtraDNSNames: []string{host + ".cluster.local"}, IsReady: make(chan struct{}),
-		}),
-		(&serving.SecretFiles{
-			Client: a.manager.GetClient(), Clock: a.clock, Secret: secret, Dir: a.options.CertDir, Trust: services,
-		}).SetupWithManager(a.manager),
-		services.SetupWithManager(a.manager),
+		a.manager.Add(everyReplica(secrets.Start)),
+		a.issuer.SetupWithManager(a.manager, secrets),
+		files.SetupWithManager(a.manager, secrets),
+		services.SetupWithManager(a.manager, secrets),
 	)
+}
+
+// cacheOf holds one Secret. The manager's holds those of tokens.
+func (a *assembly) cacheOf(secret types.NamespacedName) (cache.Cache, error) {
+	own := cache.Config{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, secret.Name)}
+	secrets, err := cache.New(a.manager.GetConfig(), cache.Options{
+		Scheme: a.manager.GetScheme(), Mapper: a.manager.GetRESTMapper(), HTTPClient: a.manager.GetHTTPClient(),
+		ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Namespaces: map[string]cache.Config{secret.Namespace: own}}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cache of the serving certificate: %w", err)
+	}
+	return secrets, nil
 }

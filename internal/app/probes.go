@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,16 +15,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 )
 
 // warmUp is how long readiness waits for first answers. Readiness never depends on Sysdig: an aggregated API without
 // endpoints breaks discovery and leaves namespaces Terminating.
 const warmUp = 30 * time.Second
 
-// readiness makes the operator ready when it listens, its caches have synced, and every binding is known and had one attempt, or
+// readiness makes the operator ready when it has a certificate and listens, its caches have synced, and every binding is known and had one attempt, or
 // warmUp has passed; and no longer when it was told to end, while it still serves.
 func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, error) {
-	synced := make(chan struct{})
+	synced, pair := make(chan struct{}), serving.NewKeyPair(a.options.CertDir)
 	var settled atomic.Bool // stays: bindings that come later do not make the operator unready
 	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
 		if a.manager.GetCache().WaitForCacheSync(ctx) {
@@ -46,6 +48,13 @@ func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, e
 				return nil
 			}
 			return a.settled(r.Context(), &settled)
+		},
+		"certificate": func(r *http.Request) error {
+			_, err := pair.GetCertificate(nil)
+			if err == nil || a.issuer == nil {
+				return err
+			}
+			return cmp.Or(a.issuer.Missing(r.Context()), err)
 		},
 		"listening": func(r *http.Request) error {
 			host := a.options.BindAddress

@@ -12,21 +12,18 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 // caKey is the key of the certificate authority in the Secret of the serving certificate.
 const caKey = "ca.crt"
 
-// checkPair tells whether a directory holds a certificate and its key.
+// checkPair is why a directory holds no certificate with its key; nil when it does.
 func checkPair(dir string) error {
 	_, err := tls.LoadX509KeyPair(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile))
 	return err
@@ -44,16 +41,16 @@ type Trust interface {
 	Trusts(ctx context.Context, authority []byte) (bool, error)
 }
 
-// SecretFiles copies the serving certificate from its Secret into files, where the API server and the rotator look for
-// it. A mounted Secret would arrive up to two minutes later, and not at all where the process is no pod.
+// SecretFiles copies the serving certificate from its Secret into files, where the API server looks for it. A mounted Secret would
+// arrive up to two minutes later, and not at all where the process is no pod.
 //
 // A certificate of a new authority waits until that is trusted, as long as the old certificate is valid.
 type SecretFiles struct {
-	Client client.Reader
-	Clock  clock.PassiveClock
-	Secret types.NamespacedName
-	Dir    string
-	Trust  Trust
+	// Secrets knows that Secret and no other.
+	Secrets client.Reader
+	Clock   clock.PassiveClock
+	Dir     string
+	Trust   Trust
 
 	trusted struct { // the new authority, and since when it is known to be trusted
 		authority []byte
@@ -62,22 +59,21 @@ type SecretFiles struct {
 }
 
 // SetupWithManager watches the Secret on every replica.
-func (f *SecretFiles) SetupWithManager(mgr ctrl.Manager) error {
+func (f *SecretFiles) SetupWithManager(mgr ctrl.Manager, secrets cache.Cache) error {
 	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
 		return fmt.Errorf("the certificate directory: %w", err)
 	}
-	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return client.ObjectKeyFromObject(o) == f.Secret })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("serving-certificate-files").
 		WithOptions(controller.Options{NeedLeaderElection: new(bool)}).
-		For(&corev1.Secret{}, builder.WithPredicates(own)).
-		Complete(reconcile.Func(f.Reconcile))
+		WatchesRawSource(watchSecret(secrets)).
+		Complete(f)
 }
 
 // Reconcile writes the files when they differ from the Secret and may be shown.
 func (f *SecretFiles) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	var secret corev1.Secret
-	if err := f.Client.Get(ctx, r.NamespacedName, &secret); err != nil {
+	if err := f.Secrets.Get(ctx, r.NamespacedName, &secret); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	cert, key, authority := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], secret.Data[caKey]
@@ -132,21 +128,6 @@ func replaceFile(path string, content []byte, mode os.FileMode) error {
 	}
 	if err := os.Rename(temporary, path); err != nil {
 		return fmt.Errorf("writing the serving certificate: %w", err)
-	}
-	return nil
-}
-
-// EnsureSecret makes the Secret that the rotator fills. It is not part of the manifests, so that applying them again
-// never empties it.
-func EnsureSecret(ctx context.Context, c client.Client, name types.NamespacedName) error {
-	var secret corev1.Secret
-	err := c.Get(ctx, name, &secret)
-	if err == nil || !apierrors.IsNotFound(err) {
-		return err
-	}
-	secret.Namespace, secret.Name = name.Namespace, name.Name
-	if err := c.Create(ctx, &secret); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("making the Secret of the serving certificate: %w", err)
 	}
 	return nil
 }

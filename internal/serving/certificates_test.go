@@ -11,7 +11,6 @@ import (
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -70,7 +69,7 @@ func TestACertificateOfANewAuthorityWaitsUntilThatIsTrusted(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	clock, issued := clocktesting.NewFakeClock(now), newIssuer(t, now)
 	secret, trusted := &held{secret: issued.secret()}, new(trusts)
-	files := &SecretFiles{Client: secret, Clock: clock, Secret: types.NamespacedName{Name: "cert"}, Dir: t.TempDir(), Trust: trusted}
+	files := &SecretFiles{Secrets: secret, Clock: clock, Dir: t.TempDir(), Trust: trusted}
 	pair := NewKeyPair(files.Dir)
 	if _, err := pair.GetCertificate(nil); err == nil {
 		t.Error("there is a certificate before there is one")

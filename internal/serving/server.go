@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/logs"
 	openapicommon "k8s.io/kube-openapi/pkg/common"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
 	generatedcore "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
@@ -27,10 +28,6 @@ import (
 	generatedexternalmetrics "sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/externalmetrics"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 )
-
-// certificateDeadline is how long Start waits for a serving certificate. A Secret that a certificate manager fills
-// reaches a mounted volume within about a minute.
-const certificateDeadline = 3 * time.Minute
 
 // Files of the certificate directory.
 const (
@@ -85,8 +82,7 @@ func New(config Config, custom provider.CustomMetricsProvider, external provider
 // NeedLeaderElection tells the manager to serve on every replica.
 func (s *Server) NeedLeaderElection() bool { return false }
 
-// Start waits for a certificate and serves until the context ends. It returns an error when there is no certificate in
-// time or the address cannot be listened on.
+// Start waits for a certificate and serves until the context ends. It returns an error when the address cannot be listened on.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.waitForCertificate(ctx); err != nil {
 		return err
@@ -99,16 +95,14 @@ func (s *Server) Start(ctx context.Context) error {
 	return server.GenericAPIServer.PrepareRun().RunWithContext(ctx)
 }
 
+// waitForCertificate waits for as long as it takes: a process that ended and began again would wait as well, and readiness tells why.
 func (s *Server) waitForCertificate(ctx context.Context) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, certificateDeadline, true, func(context.Context) (bool, error) {
-		last = checkPair(s.config.CertDir)
-		return last == nil, nil
-	})
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("no serving certificate in %s: %w", s.config.CertDir, last)
+	if err := checkPair(s.config.CertDir); err != nil {
+		log.FromContext(ctx).Info("waiting for a serving certificate", "because", err.Error())
 	}
-	return ctx.Err()
+	return wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(context.Context) (bool, error) {
+		return checkPair(s.config.CertDir) == nil, nil
+	})
 }
 
 // build makes the API server out of the library's options.

@@ -20,7 +20,9 @@ type CredentialFault string
 const (
 	// CredentialMissing: there is none.
 	CredentialMissing CredentialFault = "Missing"
-	// CredentialMalformed: it holds characters that none has.
+	// CredentialHostNotListed: its Secret does not say that it may be sent to where the connection leads.
+	CredentialHostNotListed CredentialFault = "HostNotListed"
+	// CredentialMalformed: it is longer than any, or holds characters that none has.
 	CredentialMalformed CredentialFault = "Malformed"
 	// CredentialRefused: it was refused, and nobody told why.
 	CredentialRefused CredentialFault = "Refused"
@@ -68,19 +70,23 @@ func (c *Client) Rotate(token string) error {
 	if held := c.held.Load(); held != nil && held.token == token && held.unusable == nil {
 		return nil
 	}
-	next := &credential{token: token, unusable: unusable(token, c.config.IAM != nil)}
-	if next.unusable == nil && c.config.IAM != nil {
+	next := &credential{}
+	defer c.held.Store(next)
+	if next.unusable = unusable(token, c.config.IAM != nil); next.unusable != nil {
+		return next.unusable // what is never sent is not kept: nobody can echo it
+	}
+	next.token = token
+	if c.config.IAM != nil {
 		c.secrets.hide(token, "[key]")
 		next.tokens = newTokenSource(c, next)
 	} else {
 		c.secrets.hide(token, "[token]")
 	}
-	c.held.Store(next)
-	if next.unusable != nil {
-		return next.unusable
-	}
 	return nil
 }
+
+// maxCredential bounds a token or an API key, in bytes. Sysdig's have 36 and IBM Cloud's 44; proxies refuse headers of 8 KiB.
+const maxCredential = 4 << 10
 
 // unusable is why a token cannot be sent; nil when it can.
 func unusable(token string, isKey bool) *metric.Failure {
@@ -93,6 +99,9 @@ func unusable(token string, isKey bool) *metric.Failure {
 	case token == "":
 		f = metric.Failf(metric.Unauthorized, "the %s is empty", secret)
 		f.Err = &CredentialError{CredentialMissing}
+	case len(token) > maxCredential:
+		f = metric.Failf(metric.Unauthorized, "the %s is longer than %d bytes; is it a whole file?", secret, maxCredential)
+		f.Err = &CredentialError{CredentialMalformed}
 	case !sendable(token):
 		f = metric.Failf(metric.Unauthorized, "the %s holds characters that none has; is it encoded twice?", secret)
 		f.Err = &CredentialError{CredentialMalformed}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,6 +174,32 @@ func TestANewTokenIsUsedFromTheNextRequestOn(t *testing.T) {
 		if err != nil || len(asked) != 1 || asked[0].Header.Get("Authorization") != "Bearer "+strings.TrimSpace(step.token) {
 			t.Errorf("%q: %v, asked with %v", step.token, err, asked)
 		}
+	}
+}
+
+// TestATokenHasABound: what is too long to be one is not kept in any form, and the longest that is allowed is sent.
+func TestATokenHasABound(t *testing.T) {
+	site := answering(t, say(http.StatusOK, empty))
+	client := site.client(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 20 {
+		if err := client.Rotate(strings.Repeat("t", 1<<20)); sysdig.FaultOf(err) != sysdig.CredentialMalformed || !strings.Contains(err.Error(), "longer than 4096 bytes") {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 40<<20 { // 20 of them are the test's own
+		t.Errorf("20 Secrets of 1 MiB took %d MiB", used>>20)
+	}
+	if err := client.Rotate(strings.Repeat("t", 4097)); sysdig.FaultOf(err) != sysdig.CredentialMalformed {
+		t.Errorf("4097 bytes: %v", err)
+	}
+	if err := client.Rotate(strings.Repeat("t", 4096)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Query(t.Context(), "x", noon); err != nil {
+		t.Errorf("the longest token that is allowed: %v", err)
 	}
 }
 

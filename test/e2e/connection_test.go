@@ -48,7 +48,8 @@ func TestAllowedNamespaces(t *testing.T) {
 func TestToken(t *testing.T) {
 	t.Parallel()
 	c := newScene(t, theStage, "token", "token")
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: c.name + "-token"}}
+	host := strings.TrimPrefix(c.sysdig.URL, "https://")
+	secret := stage.TokenSecret(c.name+"-token", token, host)
 	if err := c.stage.Client.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
@@ -57,32 +58,54 @@ func TestToken(t *testing.T) {
 	c.eventuallyReady("web", "Unauthorized")
 	c.eventuallyRefused(c.servicePath("web"), "Unauthorized")
 	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
+	asked := len(c.sysdig.Requests())
 
 	// A Secret of that name elsewhere is nobody's.
 	stranger := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: secret.Name}, StringData: map[string]string{"token": token}}
 	c.create(stranger)
 	// The operator looks for the token again when the connection changes, and still finds none.
-	connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}
-	patch(c, connection, func(s *v1alpha1.SysdigConnection) { s.Spec.Quota.RequestsPerMinute++ })
-	c.eventually("the operator has looked again", func(ctx context.Context) error {
-		want := connection.Generation
-		if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(connection), connection); err != nil {
-			return err
-		}
-		is := meta.FindStatusCondition(connection.Status.Conditions, v1alpha1.ConditionCredentialReady)
-		if is == nil || is.ObservedGeneration < want {
-			return fmt.Errorf("it is %+v, want generation %d", is, want)
-		}
-		return nil
-	})
+	lookAgain := func() {
+		t.Helper()
+		connection := &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}
+		patch(c, connection, func(s *v1alpha1.SysdigConnection) { s.Spec.Quota.RequestsPerMinute++ })
+		c.eventually("the operator has looked again", func(ctx context.Context) error {
+			want := connection.Generation
+			if err := c.stage.Client.Get(ctx, client.ObjectKeyFromObject(connection), connection); err != nil {
+				return err
+			}
+			is := meta.FindStatusCondition(connection.Status.Conditions, v1alpha1.ConditionCredentialReady)
+			if is == nil || is.ObservedGeneration < want {
+				return fmt.Errorf("it is %+v, want generation %d", is, want)
+			}
+			return nil
+		})
+	}
+	lookAgain()
 	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "Secret sysdig-metrics/"+c.name+"-token")
 	if err := c.refused(t.Context(), c.servicePath("web"), "Unauthorized"); err != nil {
 		t.Errorf("a Secret of another namespace was read: %v", err)
 	}
 
-	secret.ResourceVersion, secret.UID = "", ""
-	secret.StringData = map[string]string{"token": token}
-	c.create(secret)
+	// Nor is one that was not made to be sent to Sysdig, or not to this one.
+	opaque := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: secret.Name}, StringData: map[string]string{"token": token}}
+	c.create(opaque)
+	lookAgain()
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "Missing", "kubectl -n sysdig-metrics create secret generic "+secret.Name+" --type=sysdigmetrics.dev/token")
+	if err := c.stage.Client.Delete(t.Context(), opaque); err != nil {
+		t.Fatal(err)
+	}
+	c.create(stage.TokenSecret(secret.Name, token, "elsewhere.example.com"))
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionFalse, "HostNotListed", "sysdigmetrics.dev/hosts="+host)
+	if n := len(c.sysdig.Requests()); n != asked {
+		t.Errorf("%d requests were sent without a Secret that allows it", n-asked)
+	}
+
+	listed := func(hosts string) {
+		patch(c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: secret.Name}}, func(s *corev1.Secret) {
+			s.Annotations[v1alpha1.AnnotationHosts] = hosts
+		})
+	}
+	listed("elsewhere.example.com, " + host)
 	c.eventuallyValue(c.servicePath("web"), 10)
 	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionTrue, v1alpha1.ReasonValid, "")
 
@@ -167,6 +190,9 @@ func TestEndpointInsideTheCluster(t *testing.T) {
 	if err := c.stage.Client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "kubernetes"}, &api); err != nil {
 		t.Fatal(err)
 	}
+	patch(c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: stage.Namespace, Name: c.name + "-token"}}, func(s *corev1.Secret) {
+		s.Annotations[v1alpha1.AnnotationHosts] = api.Spec.ClusterIP
+	})
 	patch(c, &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}, func(s *v1alpha1.SysdigConnection) {
 		s.Spec.Endpoint.URL = "https://" + net.JoinHostPort(api.Spec.ClusterIP, "443")
 	})

@@ -46,7 +46,7 @@ func (u user) check(t *testing.T, want bool, table []access) {
 func TestTheOperatorMay(t *testing.T) {
 	operator.check(t, true, []access{
 		{name: "read the token's Secret", verbs: "list watch", resources: "secrets", namespace: namespace},
-		{name: "read and replace its certificate", verbs: "get update", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
+		{name: "replace its certificate", verbs: "list watch update", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
 		{name: "write the status of its kinds", verbs: "patch", group: group, resources: "sysdigmetricbindings/status sysdigconnections/status", namespace: "default", object: "any"},
 		{name: "write the caBundle of v1beta1", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta1.custom.metrics.k8s.io"},
 		{name: "write the caBundle of v1beta2", verbs: "patch", group: "apiregistration.k8s.io", resources: "apiservices", object: "v1beta2.custom.metrics.k8s.io"},
@@ -67,9 +67,11 @@ func TestTheOperatorMayNot(t *testing.T) {
 		{name: "read Secrets of the cluster", verbs: reads, resources: "secrets"},
 		{name: "write Secrets of other namespaces", verbs: writes, resources: "secrets", namespace: "default"},
 		{name: "write Secrets of kube-system", verbs: writes, resources: "secrets", namespace: "kube-system"},
-		{name: "write the token's Secret", verbs: changes, resources: "secrets", namespace: namespace, object: "sysdig-api"},
-		{name: "write every Secret of its namespace", verbs: changes, resources: "secrets", namespace: namespace},
-		{name: "remove its certificate", verbs: "patch delete", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
+		{name: "make Secrets, and with them tokens", verbs: "create", resources: "secrets", namespace: namespace},
+		{name: "make the Secret of its certificate", verbs: "create", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
+		{name: "write the token's Secret", verbs: writes, resources: "secrets", namespace: namespace, object: "sysdig-api"},
+		{name: "write every Secret of its namespace", verbs: writes, resources: "secrets", namespace: namespace},
+		{name: "remove its certificate", verbs: "patch delete deletecollection", resources: "secrets", namespace: namespace, object: "sysdig-metrics-serving-cert"},
 		{name: "write bindings and connections", verbs: writes, group: group, resources: "sysdigmetricbindings sysdigconnections", namespace: "default"},
 		{name: "write bindings and connections next to it", verbs: writes, group: group, resources: "sysdigmetricbindings sysdigconnections", namespace: namespace},
 		{name: "write autoscalers", verbs: writes, group: "autoscaling", resources: "horizontalpodautoscalers horizontalpodautoscalers/status", namespace: "default"},

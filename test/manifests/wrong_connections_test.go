@@ -184,6 +184,14 @@ var wrongConnections = []wrong{
 		"spec.tokenSecretRef.name", "should be at least 1 chars long",
 	},
 	{
+		"a Secret whose name is a command", `{tokenSecretRef: {name: "a; kubectl delete ns a"}}`,
+		"spec.tokenSecretRef.name", "must be the name of a Secret: small letters, digits, dashes and dots",
+	},
+	{
+		"a key of a Secret that is a path", `{tokenSecretRef: {key: a/b}}`,
+		"spec.tokenSecretRef.key", "must be a key of a Secret: letters, digits, dashes, dots and underscores",
+	},
+	{
 		"a Secret of a namespace of choice", `{tokenSecretRef: {namespace: kube-system}}`,
 		"spec.tokenSecretRef.namespace", "unknown field",
 	},

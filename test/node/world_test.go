@@ -219,6 +219,7 @@ func (w *world) install() error {
 		return err
 	}
 	for i, line := range readme(w.t, w.root, "## Install")[0] {
+		line = strings.Replace(line, "sysdigmetrics.dev/hosts=us2.app.sysdig.com", "sysdigmetrics.dev/hosts="+standIn, 1)
 		fmt.Fprintln(os.Stderr, "       $", line)
 		if _, err := w.enter(line); err != nil {
 			return err

@@ -95,6 +95,21 @@ func (h *helm) want(want string, args ...string) {
 	}
 }
 
+// certificate is the Secret that the operator fills.
+const certificate = "sysdig-metrics-serving-cert"
+
+// issue writes into the Secret as the operator does.
+func (h *helm) issue() {
+	h.t.Helper()
+	h.kubectl("patch", "secret", certificate, "-n", stage.Namespace, "--type=merge", "-p", `{"data":{"tls.crt":"`+authentic+`"}}`, "--field-manager="+operator)
+}
+
+// holds compares what the Secret of the certificate holds.
+func (h *helm) holds(want string) {
+	h.t.Helper()
+	h.want(want, "get", "secret", certificate, "-n", stage.Namespace, `-o=jsonpath={.data.tls\.crt}`)
+}
+
 const foreign = `
 apiVersion: apiregistration.k8s.io/v1
 kind: APIService
@@ -164,11 +179,14 @@ func TestALifeWithHelm(t *testing.T) {
 		h.kubectl("delete", external)
 	})
 	h.part("an upgrade brings what is new in the kinds, and keeps what the operator wrote", func() {
+		h.holds("")
+		h.issue()
 		h.want("", "get", "crd/sysdigmetricbindings.autoscaling.sysdigmetrics.dev", "-o=jsonpath={.spec.names.shortNames}")
 		h.kubectl("patch", custom, "--type=merge", "-p", `{"spec":{"caBundle":"`+authentic+`"}}`, "--field-manager=sysdig-metrics-operator")
 		h.run("upgrade", release, chart, "--values="+chart+"/values-production.yaml")
 		h.want(`["smb"]`, "get", "crd/sysdigmetricbindings.autoscaling.sysdigmetrics.dev", "-o=jsonpath={.spec.names.shortNames}")
 		h.want(authentic, "get", custom, bundle)
+		h.holds(authentic)
 		h.want("sysdig-metrics/sysdig-metrics-operator", "get", external, backend)
 		h.want("2", "get", "-n", stage.Namespace, "deployment/"+operator, "-o=jsonpath={.spec.replicas}")
 	})
@@ -178,6 +196,11 @@ func TestALifeWithHelm(t *testing.T) {
 			h.t.Error(out)
 		}
 		h.kubectl("label", "namespace", stage.Namespace, "pod-security.kubernetes.io/enforce=restricted")
+	})
+	h.part("an upgrade brings back the Secret of the certificate when somebody has deleted it", func() {
+		h.kubectl("delete", "secret", certificate, "-n", stage.Namespace)
+		h.run("upgrade", release, chart, "--reuse-values")
+		h.holds("")
 	})
 	h.part("it lets go of an API that another adapter has taken", func() {
 		h.kubectl("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", file)
@@ -190,6 +213,7 @@ func TestALifeWithHelm(t *testing.T) {
 		h.want("apiservice.apiregistration.k8s.io/v1beta1.external.metrics.k8s.io",
 			"get", "apiservices", "-l=app.kubernetes.io/part-of=sysdig-metrics", "-o=name") // the other adapter's, with our label
 		h.kubectl("delete", external)
+		h.want("", "get", "secrets", "-n", stage.Namespace, "-o=name")
 		h.want("", "get", "clusterroles,clusterrolebindings,priorityclasses,deployments,networkpolicies", "-A", "-l=app.kubernetes.io/managed-by=Helm", "-o=name")
 		h.kubectl("get", "smb", "-A")
 	})
@@ -204,7 +228,9 @@ func TestALifeWithHelm(t *testing.T) {
 		if err := h.try("install", release, chart); err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") {
 			h.t.Errorf("without being told: %v", err)
 		}
+		h.issue()
 		h.run("install", release, chart, "--take-ownership", "--force-conflicts")
 		h.want(authentic, "get", custom, bundle)
+		h.holds(authentic)
 	})
 }

@@ -293,16 +293,12 @@ func (s *Stage) ReadyURL() string { return fmt.Sprintf("http://127.0.0.1:%d/read
 
 // Connect makes a SysdigConnection and its Secret. The rhythm is as fast as the API allows; change may edit the spec before.
 func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, caBundle []byte, token string, change ...func(*v1alpha1.SysdigConnectionSpec)) error {
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: connection + "-token"},
-		StringData: map[string]string{"token": token},
-	}
 	c := &v1alpha1.SysdigConnection{
 		ObjectMeta: metav1.ObjectMeta{Name: connection},
 		Spec: v1alpha1.SysdigConnectionSpec{
 			Endpoint:       v1alpha1.Endpoint{URL: url, CABundle: string(caBundle), PrometheusPath: "/prometheus"},
 			ClusterName:    cluster,
-			TokenSecretRef: v1alpha1.SecretKeyReference{Name: secret.Name, Key: "token"},
+			TokenSecretRef: v1alpha1.SecretKeyReference{Name: connection + "-token", Key: "token"},
 			Interval:       metav1.Duration{Duration: 10 * time.Second},
 			IngestionLag:   metav1.Duration{Duration: 2 * time.Second},
 			Quota:          v1alpha1.Quota{RequestsPerMinute: 1200, QueriesPerNamespace: 100}, // that of a stand-in
@@ -311,13 +307,37 @@ func (s *Stage) Connect(ctx context.Context, connection, cluster, url string, ca
 	for _, edit := range change {
 		edit(&c.Spec)
 	}
-	if err := s.Client.Create(ctx, secret); err != nil {
+	if err := s.Client.Create(ctx, TokenSecret(c.Spec.TokenSecretRef.Name, token, hostsOf(c.Spec.Endpoint)...)); err != nil {
 		return fmt.Errorf("making the Secret: %w", err)
 	}
 	if err := s.Client.Create(ctx, c); err != nil {
 		return fmt.Errorf("making the connection: %w", err)
 	}
 	return nil
+}
+
+// TokenSecret is a Secret whose token may be sent to hosts.
+func TokenSecret(name, token string, hosts ...string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: Namespace, Name: name, Annotations: map[string]string{v1alpha1.AnnotationHosts: strings.Join(hosts, ",")},
+		},
+		Type:       v1alpha1.SecretTypeToken,
+		StringData: map[string]string{"token": token},
+	}
+}
+
+// hostsOf are those that an endpoint with addresses leads to.
+func hostsOf(e v1alpha1.Endpoint) []string {
+	host := func(address string) string {
+		address, _, _ = strings.Cut(strings.TrimPrefix(address, "https://"), "/")
+		return address
+	}
+	hosts := []string{host(e.URL)}
+	if e.IAM != nil {
+		hosts = append(hosts, host(e.IAM.URL))
+	}
+	return hosts
 }
 
 // Wait polls a condition every quarter of a second until it returns nil or the deadline has passed; then it returns what

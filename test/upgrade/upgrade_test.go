@@ -5,6 +5,7 @@ package upgrade_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -36,6 +37,7 @@ type story struct {
 	ctx    context.Context
 	stage  *stage.Stage
 	sysdig *sysdigtest.Server
+	audit  audit
 }
 
 func TestAnInstallationFromTheFirstVersionToItsEnd(t *testing.T) {
@@ -47,7 +49,10 @@ func TestAnInstallationFromTheFirstVersionToItsEnd(t *testing.T) {
 	}
 	defer s.sysdig.Close()
 	var err error
-	if s.stage, err = stage.Start(ctx, stage.Options{NoInstall: true, Log: os.Stderr}); err != nil {
+	if s.audit, err = newAudit(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if s.stage, err = stage.Start(ctx, stage.Options{NoInstall: true, Log: os.Stderr, Cluster: s.audit.options()}); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -60,9 +65,12 @@ func TestAnInstallationFromTheFirstVersionToItsEnd(t *testing.T) {
 	before, had := s.specs(), s.everything()
 	s.upgrade()
 	s.keeps(before)
+	s.marksTheToken()
 	s.serves()
+	s.keepsTheCertificate()
 	s.stillValid()
 	s.showsMetricsToWhoMay()
+	s.looksAtNoOtherSecret()
 	s.uninstall(had)
 }
 
@@ -155,13 +163,32 @@ func (s *story) specs() map[string]map[string]any {
 	return all
 }
 
+// upgrade applies this version. Somebody removes the Secret of the certificate; the operator asks for it and finds it by itself.
 func (s *story) upgrade() {
+	s.Helper()
+	s.apply()
+	s.kubectl("-n", stage.Namespace, "delete", "secret", certificate)
+	if err := s.stage.LaunchOperator(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+	const absent = "there is no Secret sysdig-metrics/sysdig-metrics-serving-cert"
+	s.eventually("what readiness says without a Secret", func(ctx context.Context) error { return s.unready(ctx, "certificate", absent) })
+	s.eventually("what the log says without a Secret", func(context.Context) error {
+		if log := s.stage.OperatorLog(); !strings.Contains(log, absent) {
+			return errors.New(log)
+		}
+		return nil
+	})
+	s.apply()
+	if err := s.stage.WaitAvailable(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *story) apply() {
 	s.Helper()
 	if output, err := s.stage.Apply(s.ctx, "default"); err != nil {
 		s.Fatalf("%v\n%s", err, output)
-	}
-	if err := s.stage.StartOperator(s.ctx); err != nil {
-		s.Fatal(err)
 	}
 }
 
