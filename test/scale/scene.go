@@ -38,7 +38,7 @@ func quantities() []quantity {
 		{"sysdig_container_net_in_bytes", "net.bytes.in", true},
 		{"sysdig_container_net_out_bytes", "net.bytes.out", true},
 		{"sysdig_container_net_http_request_time", "net.http.request.time", false},
-		{"sysdig_container_net_connection_count_total", "net.connection.count.total", false},
+		{"sysdig_container_net_connection_total_count", "net.connection.count.total", false},
 	}
 }
 
