@@ -73,7 +73,10 @@ func Run(ctx context.Context, o options.Options, version string) error {
 	if err != nil {
 		return fmt.Errorf("metrics of what is refused: %w", err)
 	}
-	a := &assembly{options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk), refused: refused, answers: answerMemory(memory)}
+	a := &assembly{
+		options: o, version: version, manager: mgr, clock: clk, started: clk.Now(), pods: pods.NewIndex(clk),
+		refused: refused, isNode: serving.NodeAddresses(o.NodeAddresses), answers: answerMemory(memory),
+	}
 	a.objects, a.addresses = objects.NewIndex(a.pods), egress.NewAddresses(config.Host)
 	a.registry = registry.New(clk, a.objects)
 	for _, step := range []func(context.Context) error{a.addIndexes, a.addAutoscalers, a.addControllers, a.addReplicas, a.addPoller, a.addServing, a.addCertificates, a.addEndpoints} {

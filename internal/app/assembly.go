@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -54,6 +55,8 @@ type assembly struct {
 	// replicas tells the part of this replica in what all of them ask.
 	replicas *replicas.Membership
 	refused  *serving.Metrics
+	// isNode tells the addresses from which the kubelet probes.
+	isNode func(netip.Addr) bool
 	// answers bounds the memory of all answers of Sysdig.
 	answers *sysdig.Memory
 	// issuer issues the serving certificate; nil when something else does.
@@ -272,6 +275,7 @@ func (a *assembly) addServing(context.Context) error {
 			BindAddress: a.options.BindAddress, Port: a.options.SecurePort, CertDir: a.options.CertDir,
 			Kubeconfig: a.options.Kubeconfig, REST: a.manager.GetConfig(), BroadReaders: a.options.BroadReaders,
 			MinTLSVersion: a.options.MinTLSVersion, ShutdownDelay: a.options.ShutdownDelay, Metrics: a.refused,
+			IsNode: a.isNode, Listed: a.registry.Listed,
 		}, custom, external)),
 	)
 }

@@ -43,11 +43,19 @@ func (a *assembly) addProbes(ctx context.Context) error {
 		mux.Handle(path, http.StripPrefix(path, handler))
 		mux.Handle(path+"/", http.StripPrefix(path, handler))
 	}
-	endpoint, err := serving.NewEndpoint("probes", a.options.HealthAddress, mux, a.refused, nil)
+	endpoint, err := serving.Listen("probes", a.options.HealthAddress, a.isNode, a.refused)
 	if err != nil {
 		return err
 	}
-	return a.manager.Add(endpoint)
+	return a.manager.Add(endpoint.Serve(once(mux), nil))
+}
+
+// once ends the connection behind an answer: probes come by a new one each, and nobody else has a use for more.
+func once(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // addMetrics serves the metrics, and pprof if it is wanted, to who may read these paths, with the certificate of the aggregated
@@ -55,6 +63,10 @@ func (a *assembly) addProbes(ctx context.Context) error {
 func (a *assembly) addMetrics() error {
 	if a.options.MetricsAddress == nowhere {
 		return nil
+	}
+	endpoint, err := serving.Listen("metrics", a.options.MetricsAddress, a.isNode, a.refused)
+	if err != nil {
+		return err
 	}
 	protect, err := filters.WithAuthenticationAndAuthorization(a.manager.GetConfig(), a.manager.GetHTTPClient())
 	if err != nil {
@@ -69,19 +81,13 @@ func (a *assembly) addMetrics() error {
 			mux.HandleFunc("/debug/pprof/"+path, handler)
 		}
 	}
-	protected, err := protect(a.manager.GetLogger().WithName("metrics"), mux)
+	protected, err := protect(a.manager.GetLogger().WithName("metrics"), endpoint.Known(mux))
 	if err != nil {
 		return fmt.Errorf("who may read metrics: %w", err)
 	}
 	pair := serving.NewKeyPair(a.options.CertDir)
 	secure := &tls.Config{MinVersion: a.options.MinTLSVersion, GetCertificate: pair.GetCertificate, NextProtos: []string{"http/1.1"}}
-	endpoint, err := serving.NewEndpoint("metrics", a.options.MetricsAddress, few(protected), a.refused, func(l net.Listener) net.Listener {
-		return tls.NewListener(l, secure)
-	})
-	if err != nil {
-		return err
-	}
-	return a.manager.Add(endpoint)
+	return a.manager.Add(endpoint.Serve(few(protected), func(l net.Listener) net.Listener { return tls.NewListener(l, secure) }))
 }
 
 // few answers some requests at a time and refuses the others, so that nothing piles up before authentication.

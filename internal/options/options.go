@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -59,6 +60,8 @@ type Options struct {
 	// MetricsAddress and HealthAddress are where the operator's own metrics and its probes are served; "0" for nowhere.
 	MetricsAddress string
 	HealthAddress  string
+	// NodeAddresses are those of the node, whose kubelet probes from there.
+	NodeAddresses []netip.Addr
 	// Profiling serves pprof beside the metrics, to who may read its path.
 	Profiling bool
 	// LeaderElect lets one of several replicas write status, and lets them find each other.
@@ -72,6 +75,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	o := Options{}
 	level, version, serve := "info", "1.3", []string{"custom", "external"}
 	var networks []string
+	node := os.Getenv("NODE_ADDRESSES")
 	flags := pflag.NewFlagSet("sysdig-metrics-operator", pflag.ContinueOnError)
 	flags.Usage = func() { usage(flags.FlagUsages()) }
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "Path of a kubeconfig file. Leave it out inside a cluster.")
@@ -91,6 +95,7 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "Address of the operator's own metrics, by HTTPS, for who may read the path /metrics; 0 for none.")
 	flags.BoolVar(&o.Profiling, "profiling", false, "Serve pprof beside the metrics, for who may read the path /debug/pprof/*.")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "Address of the probes; 0 for none.")
+	flags.StringVar(&node, "node-addresses", node, "Addresses of the node, separated by commas. Connections from there, from the loopback and from the default gateway have places of their own at all ports, so that nobody keeps the kubelet's probes from being answered. Default: the environment variable NODE_ADDRESSES.")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", true, "Elect the replica that writes status, and let replicas find each other to share the request budget. Every replica serves. Switch off for one replica only.")
 	flags.StringVar(&level, "log-level", level, "Least level that is logged: debug, info, warn or error.")
 	if err := flags.Parse(args); err != nil {
@@ -112,7 +117,25 @@ func Parse(args []string, usage func(string)) (Options, error) {
 	if o.AllowEndpointNetworks, err = parseNetworks(networks); err != nil {
 		return Options{}, fmt.Errorf("--allow-endpoint-networks: %w", err)
 	}
+	if o.NodeAddresses, err = parseAddresses(node); err != nil {
+		return Options{}, fmt.Errorf("--node-addresses: %w", err)
+	}
 	return o, o.validate()
+}
+
+// parseAddresses reads addresses, separated by commas.
+func parseAddresses(text string) (addresses []netip.Addr, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		address, err := netip.ParseAddr(one)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address such as 192.0.2.10", one)
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
 }
 
 // parseNetworks reads networks in CIDR notation.

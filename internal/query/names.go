@@ -70,10 +70,15 @@ func promQLName(name string) string {
 	if words[0] == "jvm" {
 		return "jmx_" + strings.Join(words, "_")
 	}
+	return containerPrefix + strings.Join(unitLast(words), "_")
+}
+
+// unitLast moves the unit word bytes to the end of a name.
+func unitLast(words []string) []string {
 	if i := slices.Index(words, "bytes"); i >= 0 {
-		words = append(slices.Delete(words, i, i+1), "bytes")
+		return append(slices.Delete(words, i, i+1), "bytes")
 	}
-	return containerPrefix + strings.Join(words, "_")
+	return words
 }
 
 // dataName turns a metric name of either notation into the dotted one, and tells which entity reports it. The names of the data
@@ -93,16 +98,26 @@ func dataName(name string) (id, source string) {
 	if ok && (name == m.dotted || !strings.HasPrefix(name, "sysdig_") || strings.HasPrefix(name, containerPrefix) || source == sourceHost) {
 		return m.dotted, source
 	}
-	for _, rule := range []struct{ prefix, root string }{{containerPrefix, ""}, {"jmx_jvm_", "jvm."}} {
-		if rest, ok := strings.CutPrefix(name, rule.prefix); ok {
-			words := strings.Split(rest, "_")
-			if last := len(words) - 1; rule.root == "" && last > 1 && words[last] == "bytes" {
-				words = slices.Insert(words[:last], 1, "bytes")
-			}
-			return rule.root + strings.Join(words, "."), source
-		}
+	return dottedByRule(name), source
+}
+
+// dottedByRule is the inverse of the rule of promQLName.
+func dottedByRule(name string) string {
+	if rest, ok := strings.CutPrefix(name, "jmx_jvm_"); ok {
+		return "jvm." + strings.ReplaceAll(rest, "_", ".")
 	}
-	return name, source
+	rest, ok := strings.CutPrefix(name, containerPrefix)
+	if !ok {
+		return name
+	}
+	words := strings.Split(rest, "_")
+	if words[len(words)-1] != "bytes" {
+		words = unitLast(words) // as it is in PromQL
+	}
+	if last := len(words) - 1; last > 1 && words[last] == "bytes" {
+		words = slices.Insert(words[:last], 1, "bytes")
+	}
+	return strings.Join(words, ".")
 }
 
 const (

@@ -47,6 +47,9 @@ type Registry struct {
 	connected   []func(string)
 	wake        chan struct{}
 
+	// listed counts the changes of families.
+	listed atomic.Int64
+
 	order []types.NamespacedName // of all entries, by namespace and name
 	// away is beside all that: mu does not guard it.
 	away away
@@ -186,6 +189,7 @@ func (r *Registry) claim(e *entry) {
 	if f == nil {
 		f = &family{named: map[string][]*entry{}, alike: map[string][]*entry{}}
 		r.families[c.Family()] = f
+		r.listed.Add(1)
 	}
 	if c.Set() {
 		f.sets = inserted(f.sets, e)
@@ -245,6 +249,7 @@ func (r *Registry) remove(e *entry) {
 	}
 	if len(f.sets) == 0 && len(f.named) == 0 {
 		delete(r.families, c.Family())
+		r.listed.Add(1)
 	}
 }
 

@@ -243,6 +243,9 @@ func merged(a, b []owned) []owned {
 	return append(append(all, a...), b...)
 }
 
+// Listed is a number that changes whenever Claims does. It may change more often.
+func (r *Registry) Listed() int64 { return r.listed.Load() }
+
 // Claims lists which metrics are claimed for which resources, each once and in order; what discovery shows.
 func (r *Registry) Claims(api metric.API) []metric.Claim {
 	r.mu.RLock()

@@ -21,6 +21,8 @@ import (
 const (
 	broadInFlight  = 400
 	othersInFlight = 128
+	// listsInFlight are those about no object: which metrics there are, OpenAPI, and the health of the server.
+	listsInFlight = 32
 )
 
 // fairness decides between authentication and authorization which requests go on and which are refused with 429. It takes the
@@ -35,56 +37,69 @@ type fairness struct {
 	broad   []string
 	refused func()
 
-	mu     sync.Mutex
-	others int            // requests of all that are no broad readers
-	users  map[string]int // requests by user
+	mu    sync.Mutex
+	all   map[string]int // requests by class
+	users map[flow]int   // requests by user and class
 }
 
+// flow is what a user asks in a class.
+type flow struct{ user, class string }
+
 func newFairness(broad []string, refused func()) *fairness {
-	return &fairness{broad: broad, refused: refused, users: map[string]int{}}
+	return &fairness{broad: broad, refused: refused, all: map[string]int{}, users: map[flow]int{}}
 }
 
 // Names of the classes, as the log of requests shows them.
 const (
 	classBroad  = "broad-readers"
 	classOthers = "others"
+	classLists  = "lists"
 	classExempt = "exempt"
 )
 
-func (f *fairness) class(who user.Info) string {
+func (f *fairness) class(who user.Info, aboutObject bool) string {
 	switch {
 	case slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup):
 		return classExempt
 	case slices.Contains(f.broad, who.GetName()):
 		return classBroad
+	case !aboutObject:
+		return classLists
 	default:
 		return classOthers
 	}
 }
 
+// free is how many places a class has left; broad readers have each their own.
+func (f *fairness) free(class string) int {
+	switch class {
+	case classBroad:
+		return broadInFlight
+	case classLists:
+		return listsInFlight - f.all[class]
+	default:
+		return othersInFlight - f.all[class]
+	}
+}
+
 // take takes a place if there is one. Every place that was taken has to be released.
-func (f *fairness) take(name, class string) bool {
+func (f *fairness) take(of flow) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	mine := f.users[name]
-	switch {
-	case class == classBroad && mine >= broadInFlight, class == classOthers && mine >= othersInFlight-f.others:
+	if f.users[of] >= f.free(of.class) {
 		return false
-	case class == classOthers:
-		f.others++
 	}
-	f.users[name]++
+	f.all[of.class]++
+	f.users[of]++
 	return true
 }
 
-func (f *fairness) release(name, class string) {
+func (f *fairness) release(of flow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if class == classOthers {
-		f.others--
-	}
-	if f.users[name]--; f.users[name] == 0 {
-		delete(f.users, name)
+	f.all[of.class]--
+	if f.users[of]--; f.users[of] == 0 {
+		delete(f.users, of)
 	}
 }
 
@@ -93,7 +108,7 @@ func (f *fairness) Handle(
 	_ context.Context, digest flowcontrol.RequestDigest, note func(*flowcontrolv1.FlowSchema, *flowcontrolv1.PriorityLevelConfiguration, string),
 	_ func() fairrequest.WorkEstimate, _ fairqueuing.QueueNoteFn, execute func(),
 ) {
-	name, class := digest.User.GetName(), f.class(digest.User)
+	name, class := digest.User.GetName(), f.class(digest.User, digest.RequestInfo.IsResourceRequest)
 	note(
 		&flowcontrolv1.FlowSchema{ObjectMeta: metav1.ObjectMeta{Name: class}},
 		&flowcontrolv1.PriorityLevelConfiguration{ObjectMeta: metav1.ObjectMeta{Name: class}}, name,
@@ -102,11 +117,11 @@ func (f *fairness) Handle(
 		execute()
 		return
 	}
-	if !f.take(name, class) {
+	if !f.take(flow{name, class}) {
 		f.refused()
 		return
 	}
-	defer f.release(name, class)
+	defer f.release(flow{name, class})
 	execute()
 }
 

@@ -9,11 +9,17 @@ import (
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/util/flowcontrol"
 )
 
 // hold sends requests of a user that do not end before the test does, and returns how many of them are executed.
 func hold(t *testing.T, f *fairness, who user.Info, requests int) (executed int) {
+	t.Helper()
+	return holdOf(t, f, flowcontrol.RequestDigest{User: who, RequestInfo: &request.RequestInfo{IsResourceRequest: true}}, requests)
+}
+
+func holdOf(t *testing.T, f *fairness, digest flowcontrol.RequestDigest, requests int) (executed int) {
 	t.Helper()
 	end := make(chan struct{})
 	var all sync.WaitGroup
@@ -22,7 +28,7 @@ func hold(t *testing.T, f *fairness, who user.Info, requests int) (executed int)
 	f.refused = func() { refused <- struct{}{} }
 	for range requests {
 		all.Go(func() {
-			f.Handle(t.Context(), flowcontrol.RequestDigest{User: who},
+			f.Handle(t.Context(), digest,
 				func(*flowcontrolv1.FlowSchema, *flowcontrolv1.PriorityLevelConfiguration, string) {}, nil, nil,
 				func() { began <- struct{}{}; <-end })
 		})
@@ -56,8 +62,8 @@ func TestPlacesAreShared(t *testing.T) {
 			t.Errorf("user %d gets nothing", i+3)
 		}
 	}
-	if f.others > othersInFlight {
-		t.Errorf("%d places are taken, there are %d", f.others, othersInFlight)
+	if f.all[classOthers] > othersInFlight {
+		t.Errorf("%d places are taken, there are %d", f.all[classOthers], othersInFlight)
 	}
 	if got := hold(t, f, named("hpa"), 1000); got != broadInFlight {
 		t.Errorf("the broad reader gets %d places beside all others, want its own %d", got, broadInFlight)
@@ -78,8 +84,28 @@ func TestPlacesComeBack(t *testing.T) {
 			}
 		})
 	}
-	if f.others != 0 || len(f.users) != 0 {
-		t.Errorf("%d places and %d users are left", f.others, len(f.users))
+	if f.all[classOthers] != 0 || f.all[classBroad] != 0 || len(f.users) != 0 {
+		t.Errorf("%v places and %d users are left", f.all, len(f.users))
+	}
+}
+
+func TestWhoAsksForListsTakesNoPlacesOfReads(t *testing.T) {
+	f := newFairness([]string{"hpa"}, nil)
+	list := func(name string) flowcontrol.RequestDigest {
+		return flowcontrol.RequestDigest{User: named(name), RequestInfo: &request.RequestInfo{}}
+	}
+	lists := 0
+	for i := range 10 {
+		lists += holdOf(t, f, list(fmt.Sprint(i)), 128)
+	}
+	if lists > listsInFlight {
+		t.Errorf("%d lists are under way, want %d at most", lists, listsInFlight)
+	}
+	if got := hold(t, f, named("0"), 1000); got != othersInFlight/2 {
+		t.Errorf("beside that a user has %d reads, want half of %d", got, othersInFlight)
+	}
+	if got := holdOf(t, f, list("hpa"), 10); got != 10 {
+		t.Errorf("of ten lists of a broad reader %d are under way", got)
 	}
 }
 
@@ -93,7 +119,7 @@ func TestReviewsOfTokensAreBounded(t *testing.T) {
 			began <- struct{}{}
 			<-end
 		}
-	}), nil)
+	}), limit(nil, func() *places { return newPlaces(1, 1, 0) }, nil, nil), nil)
 	send := func(token string) *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/apis", http.NoBody)
 		if token != "" {

@@ -13,14 +13,19 @@ const (
 	tokensInFlight = 32
 	// requestTimeout ends what hangs, which only a review by the API server can. It is more than one review may take.
 	requestTimeout = 15 * time.Second
+	// answerTimeout is how long somebody may take to read an answer.
+	answerTimeout = 2 * requestTimeout
 )
 
 // gate refuses before authentication what no reader sends, and bounds what waits for the API server to say whose token it is.
 // What the aggregation layer sends passes it without waiting: it is told by a certificate who asks.
-func gate(next http.Handler, metrics *Metrics) http.Handler {
+func gate(next http.Handler, connections *limitedListener, metrics *Metrics) http.Handler {
 	tooLong, withBody, tooMany := metrics.refuser(limitHeader), metrics.refuser(limitBody), metrics.refuser(limitTokens)
 	reviews := make(chan struct{}, tokensInFlight)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections.heard(r.RemoteAddr)
+		// One that cannot have a deadline is none of net/http's.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:forbidigo // net compares it with its own
 		switch {
 		case headerBytes(r) > maxHeaderBytes:
 			tooLong()

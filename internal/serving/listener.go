@@ -1,14 +1,8 @@
 package serving
 
 import (
-	"errors"
-	"fmt"
 	"net"
-	"net/http"
-	"sync"
-	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"net/netip"
 )
 
 // Bounds of connections, which anybody on the network may open before anybody asks who it is. The aggregation layer needs one or
@@ -16,129 +10,91 @@ import (
 const (
 	maxConnections     = 512
 	maxConnectionsFrom = 64
+	// maxUnread is how many bytes of requests may be held together before they are heard. net/http reads up to 1 MiB of each header.
+	maxUnread = 32 << 20
 )
 
-// limitedListener closes connections beyond a bound at once. It does not let them wait, since those that wait would keep the
-// others from being accepted, and it counts by address, so that nobody alone uses up what is for all.
+// limitedListener bounds the connections that are open, in all and by address. It lets none wait, since those that wait would keep the
+// others from being accepted. Those of the node itself have places of their own: its kubelet probes from there.
 type limitedListener struct {
 	net.Listener
-	total, perAddress int
-	refused           func()
-
-	mu        sync.Mutex
-	open      int
-	addresses map[string]int
+	strangers, node *places
+	isNode          func(netip.Addr) bool
+	refused         func()
 }
 
-// limit bounds the connections of a listener; refused is called for each one beyond.
-func limit(l net.Listener, total, perAddress int, refused func()) *limitedListener {
-	return &limitedListener{Listener: l, total: total, perAddress: perAddress, refused: refused, addresses: map[string]int{}}
+// limit bounds the connections of a listener; refused is called for each one that is closed for another. isNode tells the addresses of the
+// node; nil for none.
+func limit(l net.Listener, bounds func() *places, isNode func(netip.Addr) bool, refused func()) *limitedListener {
+	return &limitedListener{Listener: l, strangers: bounds(), node: bounds(), isNode: isNode, refused: refused}
 }
 
-// Accept returns the next connection within the bounds.
+// Accept returns the next connection that has a place.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		connection, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		address := host(connection)
-		if l.take(address) {
-			return &limitedConn{Conn: connection, release: func() { l.release(address) }}, nil
+		remote := connection.RemoteAddr().String()
+		p := &place{remote: remote, address: hostOf(remote), close: func() { _ = connection.Close() }} // Nothing depends on it.
+		of := l.of(remote)
+		evicted, ok := of.take(p)
+		l.end(evicted)
+		if ok {
+			return &limitedConn{Conn: connection, listener: l, places: of, place: p}, nil
 		}
-		l.refused()
-		_ = connection.Close() // Nothing was said on it.
+		l.end(p)
 	}
 }
 
-func host(connection net.Conn) string {
-	address := connection.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(address); err == nil {
+// of are the places among which a remote address has one.
+func (l *limitedListener) of(remote string) *places {
+	at, err := netip.ParseAddrPort(remote)
+	if err == nil && l.isNode != nil && l.isNode(at.Addr().Unmap()) {
+		return l.node
+	}
+	return l.strangers
+}
+
+// end closes a connection that has no place any more; nil for none.
+func (l *limitedListener) end(p *place) {
+	if p != nil {
+		l.refused()
+		p.close()
+	}
+}
+
+// heard notes that a request from a remote address has come as a whole.
+func (l *limitedListener) heard(remote string) { l.of(remote).heard(remote) }
+
+// prove notes who asks from a remote address.
+func (l *limitedListener) prove(remote string, is standing) { l.end(l.of(remote).prove(remote, is)) }
+
+func hostOf(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
 		return host
 	}
-	return address
+	return remote
 }
 
-func (l *limitedListener) take(address string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open >= l.total || l.addresses[address] >= l.perAddress {
-		return false
-	}
-	l.open++
-	l.addresses[address]++
-	return true
-}
-
-func (l *limitedListener) release(address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	if l.addresses[address]--; l.addresses[address] == 0 {
-		delete(l.addresses, address)
-	}
-}
-
-// limitedConn gives its place back when it is closed.
+// limitedConn is a connection that has a place, until it is closed.
 type limitedConn struct {
 	net.Conn
-	once    sync.Once
-	release func()
+	listener *limitedListener
+	places   *places
+	place    *place
+}
+
+// Read implements io.Reader.
+func (c *limitedConn) Read(into []byte) (int, error) {
+	n, err := c.Conn.Read(into)
+	c.listener.end(c.places.came(c.place, n))
+	return n, err
 }
 
 // Close closes the connection.
 func (c *limitedConn) Close() error {
-	defer c.once.Do(c.release)
+	c.places.leave(c.place)
 	return c.Conn.Close()
-}
-
-// Bounds of the operator's endpoints beside the aggregated API: what scrapes and probes need, and no more.
-const (
-	sideConnections     = 64
-	sideConnectionsFrom = 16
-	sideHeaderBytes     = 16 << 10
-	sideTimeout         = 5 * time.Second
-	// sideAnswer is more than the slowest answer takes: a CPU profile of 30 s.
-	sideAnswer = time.Minute
-)
-
-// NewEndpoint returns a runnable of every replica that serves a handler at an address, with bounds for what strangers may use
-// up. wrap may put TLS around the listener. It returns an error when nobody can listen there.
-func NewEndpoint(name, address string, handler http.Handler, metrics *Metrics, wrap func(net.Listener) net.Listener) (*manager.Server, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listening for %s: %w", name, err)
-	}
-	var bounded net.Listener = limit(listener, sideConnections, sideConnectionsFrom, metrics.refuser(limitConnections))
-	if wrap != nil {
-		bounded = wrap(bounded)
-	}
-	timeout := sideTimeout
-	return &manager.Server{
-		Name: name, Listener: bounded, ShutdownTimeout: &timeout,
-		Server: &http.Server{
-			Handler: withoutBody(handler), MaxHeaderBytes: sideHeaderBytes,
-			ReadHeaderTimeout: sideTimeout, ReadTimeout: sideTimeout, WriteTimeout: sideAnswer, IdleTimeout: sideAnswer,
-		},
-	}, nil
-}
-
-// withoutBody refuses requests that bring something: everything of ours is read only.
-func withoutBody(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			refuse(w, http.StatusRequestEntityTooLarge, errors.New("requests have no body here"))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// refuse answers a request that goes no further, and ends its connection if it has one of its own.
-func refuse(w http.ResponseWriter, status int, why error) {
-	w.Header().Set("Connection", "close")
-	if status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "1")
-	}
-	http.Error(w, why.Error(), status)
 }

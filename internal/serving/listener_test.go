@@ -46,7 +46,7 @@ func listenBounded(t *testing.T, total, perAddress int) *bounded {
 		t.Fatal(err)
 	}
 	b := &bounded{accepted: make(chan net.Conn, 10), refused: make(chan struct{}, 10)}
-	b.limitedListener = limit(inner, total, perAddress, func() { b.refused <- struct{}{} })
+	b.limitedListener = limit(inner, func() *places { return newPlaces(total, perAddress, 0) }, nil, func() { b.refused <- struct{}{} })
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -62,59 +62,53 @@ func listenBounded(t *testing.T, total, perAddress int) *bounded {
 	return b
 }
 
-// open opens a connection and returns its other end; nil when it was refused, and then it has to end without a word.
-func (b *bounded) open(t *testing.T) net.Conn {
+// open opens a connection and returns both of its ends.
+func (b *bounded) open(t *testing.T) (ours, others net.Conn) {
 	t.Helper()
-	connection, word := dial(t, b.Addr().String()), make([]byte, 1)
+	ours = dial(t, b.Addr().String())
 	select {
-	case other := <-b.accepted:
-		if _, err := other.Write(word); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := connection.Read(word); err != nil {
-			t.Errorf("a connection that was accepted: %v", err)
-		}
-		return other
-	case <-b.refused:
-		if n, err := connection.Read(word); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("a connection that was refused: %d bytes, %v", n, err)
-		}
-		return nil
+	case others = <-b.accepted:
+		return ours, others
 	case <-time.After(hangs):
-		t.Fatalf("after %s: neither accepted nor refused", hangs)
-		return nil
+		t.Fatalf("after %s: not accepted", hangs)
+		return nil, nil
 	}
 }
 
-func TestAPlaceComesBackWhenItsConnectionIsClosed(t *testing.T) {
-	b := listenBounded(t, 3, 2)
-	first := b.open(t)
-	if second, third := b.open(t), b.open(t); first == nil || second == nil || third != nil {
-		t.Fatalf("of three connections are open: %t, %t, %t; want two", first != nil, second != nil, third != nil)
+// closed tells whether the other end has closed a connection without a word; false when it still says something.
+func closed(t *testing.T, ours, others net.Conn) bool {
+	t.Helper()
+	word := []byte{'x'}
+	_, _ = others.Write(word) // it may be closed
+	n, err := ours.Read(word)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("after %s: neither open nor closed", hangs)
+	}
+	return n == 0
+}
+
+func TestTheOldestOfThoseThatHaveShownNothingMakesRoom(t *testing.T) {
+	b := listenBounded(t, 3, 3)
+	var ours, others []net.Conn
+	for range 3 {
+		one, other := b.open(t)
+		ours, others = append(ours, one), append(others, other)
+	}
+	b.prove(ours[0].LocalAddr().String(), known)
+	if one, other := b.open(t); closed(t, one, other) {
+		t.Error("whoever is new is not let in")
+	}
+	<-b.refused
+	for i, want := range []bool{false, true, false} { // the first is known
+		if got := closed(t, ours[i], others[i]); got != want {
+			t.Errorf("connection %d is closed: %t", i, got)
+		}
 	}
 	for range 2 { // twice, as net/http does
-		_ = first.Close()
+		_ = others[2].Close()
 	}
-	if fourth, fifth := b.open(t), b.open(t); fourth == nil || fifth != nil {
-		t.Errorf("after one was closed, of two more are open: %t, %t; want one", fourth != nil, fifth != nil)
-	}
-}
-
-func TestPlacesOfAllAddressesTogether(t *testing.T) {
-	l := limit(nil, 3, 2, nil)
-	for n, test := range []struct {
-		address string
-		want    bool
-	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"b", false}, {"c", false}} {
-		if got := l.take(test.address); got != test.want {
-			t.Errorf("%d, from %s: %t", n, test.address, got)
-		}
-	}
-	for _, address := range []string{"a", "a", "b"} {
-		l.release(address)
-	}
-	if l.open != 0 || len(l.addresses) != 0 {
-		t.Errorf("%d places and %d addresses are left", l.open, len(l.addresses))
+	if one, other := b.open(t); closed(t, one, other) || closed(t, ours[0], others[0]) || len(b.refused) > 0 {
+		t.Error("the place of a connection that was closed did not come back")
 	}
 }
 
@@ -124,10 +118,11 @@ func TestAnEndpointTakesNoBodies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := NewEndpoint("test", "127.0.0.1:0", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), metrics, nil)
+	of, err := Listen("test", "127.0.0.1:0", nil, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
+	endpoint := of.Serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil)
 	ended := make(chan error, 1)
 	ctx, end := context.WithCancel(t.Context())
 	go func() { ended <- endpoint.Start(ctx) }()
@@ -153,14 +148,11 @@ func TestAnEndpointTakesNoBodies(t *testing.T) {
 			t.Errorf("a body of %d bytes: %d, want %d", len(body), response.StatusCode, want)
 		}
 	}
-	if l, ok := endpoint.Listener.(*limitedListener); !ok || l.total != sideConnections || l.perAddress != sideConnectionsFrom {
-		t.Errorf("the listener is %+v, want one of %d connections, %d of each address", endpoint.Listener, sideConnections, sideConnectionsFrom)
-	}
 	// Those that stay silent for sideTimeout give their places back, so a slow machine may need more of them.
 	refused := func() bool { return testutil.ToFloat64(metrics.refused.WithLabelValues(limitConnections)) > 0 }
 	for started := time.Now(); !refused(); time.Sleep(time.Millisecond) {
 		if time.Since(started) > hangs {
-			t.Fatalf("after %s: no connection was refused", hangs)
+			t.Fatalf("after %s: no connection was closed", hangs)
 		}
 		dial(t, endpoint.Listener.Addr().String())
 	}

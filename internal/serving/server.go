@@ -9,9 +9,11 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -20,6 +22,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/logs"
 	openapicommon "k8s.io/kube-openapi/pkg/common"
+	custommetricsv1beta1 "k8s.io/metrics/pkg/apis/custom_metrics/v1beta1"
+	custommetricsv1beta2 "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+	externalmetricsv1beta1 "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver"
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd/options"
@@ -61,6 +66,10 @@ type Config struct {
 	ShutdownDelay time.Duration
 	// Metrics count what is refused; nil for not counting.
 	Metrics *Metrics
+	// IsNode tells the addresses of this node, whose connections have places of their own; nil for none.
+	IsNode func(netip.Addr) bool
+	// Listed changes when what the providers list changes, so that it is encoded once; nil to encode it for each request.
+	Listed func() int64
 	// Unlimited lets everybody send and hold as much as the library allows. For the control runs of tests; no flag sets it.
 	Unlimited bool
 	// Insecure lets everybody read everything without authentication. For benchmarks that measure the rest; no flag sets it.
@@ -142,13 +151,31 @@ func (s *Server) build() (*apiserver.CustomMetricsAdapterServer, error) {
 // before authentication, and fairness after it.
 func (s *Server) limit(config *genericapiserver.RecommendedConfig) {
 	metrics := s.config.Metrics
-	serving := config.SecureServing
-	serving.Listener = limit(serving.Listener, maxConnections, maxConnectionsFrom, metrics.refuser(limitConnections))
+	bounds := func() *places { return newPlaces(maxConnections, maxConnectionsFrom, maxUnread) }
+	connections := limit(config.SecureServing.Listener, bounds, s.config.IsNode, metrics.refuser(limitConnections))
+	config.SecureServing.Listener = connections
+	if config.Authentication.Authenticator != nil {
+		config.Authentication.Authenticator = prover{config.Authentication.Authenticator, connections}
+	}
 	config.FlowControl = newFairness(s.config.BroadReaders, metrics.refuser(limitInFlight))
 	config.RequestTimeout = requestTimeout
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return gate(genericapiserver.DefaultBuildHandlerChain(api, c), metrics)
+		if s.config.Listed != nil {
+			api = newDiscovery(api, s.versions(), s.config.Listed)
+		}
+		return gate(genericapiserver.DefaultBuildHandlerChain(api, c), connections, metrics)
 	}
+}
+
+// versions are those of the APIs that are served.
+func (s *Server) versions() (versions []schema.GroupVersion) {
+	if s.custom != nil {
+		versions = append(versions, custommetricsv1beta1.SchemeGroupVersion, custommetricsv1beta2.SchemeGroupVersion)
+	}
+	if s.external != nil {
+		versions = append(versions, externalmetricsv1beta1.SchemeGroupVersion)
+	}
+	return versions
 }
 
 func (s *Server) options() *options.CustomMetricsAdapterServerOptions {

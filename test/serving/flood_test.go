@@ -140,10 +140,10 @@ func TestWithoutLimitsAFloodIsInTheWayOfTheHPA(t *testing.T) {
 	t.Logf("the HPA's read was answered %s", m.last)
 }
 
-// TestNobodyAloneUsesUpTheConnections needs two addresses of this machine, which Linux has on its loopback.
-func TestNobodyAloneUsesUpTheConnections(t *testing.T) {
+// TestNobodyUsesUpTheConnections needs several addresses of this machine, which Linux has on its loopback.
+func TestNobodyUsesUpTheConnections(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("needs a second loopback address")
+		t.Skip("needs several loopback addresses")
 	}
 	for name, test := range map[string]struct {
 		unlimited bool
@@ -161,6 +161,44 @@ func TestNobodyAloneUsesUpTheConnections(t *testing.T) {
 		for _, connection := range open {
 			_ = connection.Close()
 		}
+	}
+}
+
+// TestTheAggregationLayerKeepsItsConnection while ten addresses hold all places, and comes anew then.
+func TestTheAggregationLayerKeepsItsConnection(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs several loopback addresses")
+	}
+	s := startWith(t, func(*serving.Config) {})
+	before := s.another()
+	defer before.client.CloseIdleConnections()
+	var kept []string
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err == nil {
+			kept = append(kept, connection.LocalAddr().String())
+		}
+		return connection, err
+	}
+	before.client.Transport.(*http.Transport).DialContext = dial
+	ask := func(of *server, what string) {
+		t.Helper()
+		if status, err := of.ask(t.Context(), "admin", object(1), "system:masters"); err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d, %v", what, status, err)
+		}
+	}
+	ask(before, "before")
+	for i := range 10 {
+		for _, connection := range s.occupy(t, net.IPv4(127, 0, 1, byte(1+i)), 64) {
+			defer connection.Close() // It may make room.
+		}
+		ask(before, "the connection that was there")
+		anew := s.another()
+		ask(anew, "a new connection")
+		anew.client.CloseIdleConnections()
+	}
+	if len(kept) != 1 {
+		t.Errorf("it came by %d connections: %v", len(kept), kept)
 	}
 }
 
