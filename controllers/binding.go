@@ -391,7 +391,7 @@ func (r *BindingReconciler) connection(ctx context.Context, b *v1alpha1.SysdigMe
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: b.Namespace}, &namespace); err != nil {
 		return nil, nil, fmt.Errorf("reading the namespace: %w", err)
 	}
-	selector, err := metav1.LabelSelectorAsSelector(c.Spec.AllowedNamespaces.Selector)
+	selector, err := metav1.LabelSelectorAsSelector(c.Spec.AllowedNamespaces.Selector.LabelSelector())
 	if err != nil || !labelled.Of(&namespace).Selects(selector) {
 		return nil, refused, nil
 	}

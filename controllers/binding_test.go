@@ -426,12 +426,12 @@ func TestMadeUpKindsCostAFewLookups(t *testing.T) {
 func TestAConnectionThatIsForbiddenLooksLikeOneThatIsNotThere(t *testing.T) {
 	only := func(team string) *v1alpha1.SysdigConnection {
 		return &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.SysdigConnectionSpec{
-			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": team}}},
+			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromSelector, Selector: &v1alpha1.ObjectSelector{MatchLabels: map[string]string{"team": team}}},
 			Endpoint:          v1alpha1.Endpoint{Region: "us2", PrometheusPath: "/prometheus"}, ClusterName: "c",
 		}}
 	}
 	broken := only("a")
-	broken.Spec.AllowedNamespaces.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Sometimes"}}
+	broken.Spec.AllowedNamespaces.Selector.MatchExpressions = []v1alpha1.LabelRequirement{{Key: "team", Operator: "Sometimes"}}
 	told := map[string]string{}
 	for name, connection := range map[string]*v1alpha1.SysdigConnection{"absent": nil, "forbidden": only("b"), "broken": broken, "allowed": only("a")} {
 		b := complete(named("apps/v1", "Deployment", "web"))

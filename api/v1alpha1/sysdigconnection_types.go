@@ -294,7 +294,7 @@ type AllowedNamespaces struct {
 	From NamespacesFrom `json:"from,omitempty"`
 	// Selector picks namespaces by their labels.
 	// +optional
-	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	Selector *ObjectSelector `json:"selector,omitempty"`
 }
 
 // LabelNames are the PromQL labels under which Sysdig files what it knows of Kubernetes objects.

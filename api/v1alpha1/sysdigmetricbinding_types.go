@@ -96,6 +96,7 @@ type ObjectSelector struct {
 	// MatchLabels are labels and the values that they have to have.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && size(self[key]) <= 63)",message="a label has a key of at most 317 characters and a value of at most 63"
 	MatchLabels map[string]string `json:"matchLabels,omitempty"`
 	// MatchExpressions are further conditions.
 	// +optional
@@ -123,8 +124,11 @@ type LabelRequirement struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// LabelSelector is the selector as the libraries of Kubernetes know it.
+// LabelSelector is the selector as the libraries of Kubernetes know it; nil, which selects nothing, when there is none.
 func (s *ObjectSelector) LabelSelector() *metav1.LabelSelector {
+	if s == nil {
+		return nil
+	}
 	selector := &metav1.LabelSelector{MatchLabels: s.MatchLabels}
 	for _, r := range s.MatchExpressions {
 		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: r.Key, Operator: r.Operator, Values: r.Values})

@@ -25,7 +25,7 @@ func TestAllowedNamespaces(t *testing.T) {
 	c := newScene(t, theStage, "allowed", "allowed")
 	patch(c, &v1alpha1.SysdigConnection{ObjectMeta: metav1.ObjectMeta{Name: c.name}}, func(s *v1alpha1.SysdigConnection) {
 		s.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{
-			From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"sysdig": "yes"}},
+			From: v1alpha1.NamespacesFromSelector, Selector: &v1alpha1.ObjectSelector{MatchLabels: map[string]string{"sysdig": "yes"}},
 		}
 	})
 	c.deploy("web", 1, 10)

@@ -271,6 +271,14 @@ var wrongSelectors = []wrong{
 		"spec.target.selector.matchLabels.version", "must be of type string",
 	},
 	{
+		"a label whose value is too long", selecting("Service", `{matchLabels: {app: `+strings.Repeat("x", 64)+`}}`),
+		"spec.target.selector.matchLabels", "a label has a key of at most 317 characters and a value of at most 63",
+	},
+	{
+		"a label whose key is too long", selecting("Service", `{matchLabels: {`+strings.Repeat("x", 318)+`: a}}`),
+		"spec.target.selector.matchLabels", "a label has a key of at most 317 characters and a value of at most 63",
+	},
+	{
 		"an unknown operator", expression("Service", `{key: app, operator: Is, values: [web]}`),
 		"spec.target.selector.matchExpressions[0].operator", `supported values: "In", "NotIn", "Exists", "DoesNotExist"`,
 	},

@@ -1,5 +1,7 @@
 package manifests_test
 
+import "strings"
+
 const rightConnection = `
 apiVersion: autoscaling.sysdigmetrics.dev/v1alpha1
 kind: SysdigConnection
@@ -18,6 +20,14 @@ var wrongConnections = []wrong{
 	{
 		"both a region and a URL", `{endpoint: {url: "https://sysdig.example.com"}}`,
 		"spec.endpoint", "set exactly one of region",
+	},
+	{
+		"a selector of namespaces with an unknown operator", `{allowedNamespaces: {from: Selector, selector: {matchExpressions: [{key: team, operator: Is, values: [web]}]}}}`,
+		"spec.allowedNamespaces.selector.matchExpressions[0].operator", `supported values: "In", "NotIn", "Exists", "DoesNotExist"`,
+	},
+	{
+		"a namespace's label whose value is too long", `{allowedNamespaces: {from: Selector, selector: {matchLabels: {team: ` + strings.Repeat("x", 64) + `}}}}`,
+		"spec.allowedNamespaces.selector.matchLabels", "a value of at most 63",
 	},
 	{
 		"an unknown region", `{endpoint: {region: us9}}`,

@@ -216,28 +216,35 @@ func (s *server) occupy(t *testing.T, from net.IP, connections int) (open []net.
 	return open
 }
 
-// greet shakes hands on all connections at once, which stay open, and returns how many of them the server has left open.
+// greet shakes hands on all connections at once, and returns on how many of them the server answers when it has seen all.
 func (s *server) greet(t *testing.T, open []net.Conn) (served int) {
 	t.Helper()
 	config := s.client.Transport.(*http.Transport).TLSClientConfig.Clone()
-	config.NextProtos = []string{"http/1.1"} // which has nothing more to say
-	var greeted atomic.Int64
+	config.NextProtos = []string{"http/1.1"}
+	greeted := make([]*tls.Conn, len(open))
 	var all sync.WaitGroup
-	for _, connection := range open {
+	for i, connection := range open {
 		if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
+		greeted[i] = tls.Client(connection, config)
 		all.Go(func() {
-			switch err := tls.Client(connection, config).HandshakeContext(t.Context()); {
-			case err == nil:
-				greeted.Add(1)
-			case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := greeted[i].HandshakeContext(t.Context()); errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("after %s: neither greeted nor closed", patience)
 			}
 		})
 	}
 	all.Wait()
-	return int(greeted.Load())
+	for _, connection := range greeted {
+		_, _ = io.WriteString(connection, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") // it may be closed
+		switch n, err := connection.Read(make([]byte, 1)); {
+		case n == 1:
+			served++
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			t.Errorf("after %s: neither answered nor closed", patience)
+		}
+	}
+	return served
 }
 
 func TestRequestsThatNoReaderSendsAreRefused(t *testing.T) {
