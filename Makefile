@@ -125,6 +125,10 @@ chaos: binaries ## Update, crash and starve two replicas under constant reads (2
 rotations: binaries ## Replace 100 certificates and 100 tokens under constant reads (10 minutes).
 	$(GO) run ./test/chaos --play=rotations --deployments=8
 
+.PHONY: siege
+siege: binaries ## Play what tenants and strangers may do to the operator within 512 MiB of memory (8 minutes).
+	$(GO) run ./test/siege
+
 .PHONY: soak
 soak: binaries ## Leave two replicas with 1,000 bindings alone for half an hour, and see that nothing grows.
 	$(GO) run ./test/chaos --play=soak
