@@ -197,7 +197,7 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 	if s.Sample != nil {
 		status.Observed = &v1alpha1.Observed{
 			Value: resource.NewMilliQuantity(s.Sample.Milli, resource.DecimalSI).String(),
-			Time:  metav1.NewTime(s.Sample.Time.Truncate(time.Second)),
+			Time:  metav1.NewTime(s.Sample.Time.Truncate(time.Second)), Assumed: s.Sample.Assumed,
 		}
 	}
 	for _, c := range conditionsOf(s) {

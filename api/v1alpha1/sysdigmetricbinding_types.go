@@ -199,6 +199,9 @@ const (
 // MetricSource asks for one Sysdig metric.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.timeAggregation in ['Rate', 'Sum']",message="counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge"
+// +kubebuilder:validation:XValidation:rule="!(self.timeAggregation in ['Rate', 'Sum']) || has(self.counterType) || !self.name.matches('^[a-zA-Z_][a-zA-Z0-9_]*([.:][a-zA-Z0-9_]+)*$') || (self.name.contains('.') || self.name.matches('^sysdig_(container|host|program|connection)_'))",message="counterType is needed: this name does not tell how the counter is stored. Set Cumulative when it only rises until a restart, as counters scraped from Prometheus endpoints do (most end in _total), or Delta when each point is the count of its interval, as those of StatsD are; plotted in Sysdig, the one climbs and the other goes up and down"
+// +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.counterType != 'Cumulative' || !(self.name.contains('.') || self.name.matches('^sysdig_(container|host|program|connection)_'))",message="counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta. A counter that is scraped from a Prometheus endpoint goes by its name there, which has no dots, such as http_requests_total"
+// +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.counterType != 'Cumulative' || !self.window.matches('^([0-9]{1,6}(ms|s|m|h))+$') || duration(self.window) >= duration('20s')",message="a Cumulative counter needs two points in its window, and points come every 10s at best: set window to 20s or more, and to twice the scrape interval at least, such as 2m when it is 60s"
 type MetricSource struct {
 	// Name of the metric: dotted as in Sysdig's Form editor (net.http.request.count) or as in PromQL
 	// (sysdig_container_net_http_request_count).
@@ -210,7 +213,8 @@ type MetricSource struct {
 	// TimeAggregation reduces the points of the window.
 	TimeAggregation TimeAggregation `json:"timeAggregation"`
 
-	// CounterType says how a counter is stored: Delta (default; Sysdig's own counters) or Cumulative (scraped ones).
+	// CounterType says how a counter is stored: Delta (Sysdig's own counters, and the default of those) or Cumulative (scraped ones).
+	// Rate and Sum of a metric that is not Sysdig's own need it.
 	// +optional
 	CounterType CounterType `json:"counterType,omitempty"`
 
@@ -349,6 +353,9 @@ type Observed struct {
 	Value string `json:"value"`
 	// Time of the newest point behind the value, by the operator's clock.
 	Time metav1.Time `json:"time"`
+	// Assumed: Sysdig held nothing, and the value is that of spec.onNoData.
+	// +optional
+	Assumed bool `json:"assumed,omitempty"`
 }
 
 // SysdigMetricBindingStatus is what the operator knows of a binding.

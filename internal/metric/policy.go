@@ -94,7 +94,7 @@ func (p Policy) explain(r Reading, now time.Time) *Failure {
 // assumed is OnNoData's value as of an answer.
 func (p Policy) assumed(asked, received time.Time) *Sample {
 	assumed := *p.OnNoData
-	assumed.Time, assumed.Received = asked, received
+	assumed.Time, assumed.Received, assumed.Assumed = asked, received, true
 	return &assumed
 }
 

@@ -17,6 +17,8 @@ const (
 	Pending Reason = "Pending"
 	// NoData: Sysdig answered well and holds nothing for this object.
 	NoData Reason = "NoData"
+	// TooFewPoints: Sysdig holds points of the object, but too few within the window to make a value of them.
+	TooFewPoints Reason = "TooFewPoints"
 	// Partial: Sysdig answered, but its agents do not see enough of the pods that the value is made of, or its window holds some of a
 	// gap.
 	Partial Reason = "Partial"
@@ -45,7 +47,7 @@ const (
 // Reasons lists the vocabulary, so that metrics can show every reason from the start.
 func Reasons() []Reason {
 	return []Reason{
-		Pending, NoData, Partial, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended, NotRouted,
+		Pending, NoData, TooFewPoints, Partial, Stale, Unauthorized, RateLimited, Rejected, Unavailable, Truncated, Implausible, NameTaken, Suspended, NotRouted,
 	}
 }
 

@@ -34,6 +34,8 @@ type Sample struct {
 	// Least tells that the value is no higher than the true one also when points of its window are missing, or are 0 in place of what
 	// was measured.
 	Least bool
+	// Assumed: it was not measured, it is what Policy.OnNoData says.
+	Assumed bool
 	// Whole says why the series together make no value although some of them may; nil: Value and Milli hold. Use Select.
 	Whole *Failure
 }

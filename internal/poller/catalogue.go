@@ -6,9 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
+	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -17,13 +19,15 @@ const (
 	// relist is how often what Sysdig has is listed, and relistSoon how soon after that has failed.
 	relist     = 30 * time.Minute
 	relistSoon = 5 * time.Minute
+	// unlistable is after how many rounds it is taken for what cannot be listed: until then, what was never seen is not taken for silent.
+	unlistable = 3
 )
 
 // list lists what the connection's Sysdig has, out of the budget that a round has left. Without it, a metric that does not exist looks
-// like one that is silent.
+// like one that is silent. Between two lists it asks about the names that questions lack.
 func (p *Poller) list(ctx context.Context, r *round) {
 	connection := r.connection
-	if connection.Lister == nil || !r.lane.relists(connection.Revision, p.clock.Now()) {
+	if connection.Lister == nil {
 		return
 	}
 	take := func() error {
@@ -32,13 +36,49 @@ func (p *Poller) list(ctx context.Context, r *round) {
 		}
 		return nil
 	}
+	if !r.lane.relists(connection.Revision, p.clock.Now()) {
+		p.listMissed(ctx, r, take)
+		return
+	}
 	catalogue, err := catalogueOf(ctx, connection, take)
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("Listing the metrics of Sysdig failed", "connection", connection.Name, "error", err.Error())
-		r.lane.relistAt(connection.Revision, p.clock.Now().Add(relistSoon))
+		if r.lane.failsToList(connection.Revision, p.clock.Now()) {
+			p.board.FileCatalogue(connection, registry.Catalogue{})
+		}
 		return
 	}
+	r.lane.hasListed(p.clock.Now())
 	p.board.FileCatalogue(connection, catalogue)
+}
+
+// listMissed asks about the names that questions lack, some at a time and those that were not asked about for the longest time, so that a
+// metric which has just appeared is noticed. Of the Prometheus API that is one query a round about these names. The data API cannot be asked
+// that: there the whole list is made again, in the next round and then less and less often.
+func (p *Poller) listMissed(ctx context.Context, r *round, take func() error) {
+	connection := r.connection
+	names := p.board.MissedMetrics(connection.Name, query.MaxListed)
+	if connection.Heartbeat.Scope.AsksData() {
+		r.lane.relistsMissed(connection.Revision, len(names) > 0)
+		return
+	}
+	if len(names) == 0 || take() != nil {
+		return
+	}
+	answer, err := connection.Source.Query(ctx, query.Listing(names), r.at)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Looking for missing metrics failed", "connection", connection.Name, "error", err.Error())
+		return
+	}
+	var found []string
+	for _, one := range answer.Series {
+		if name := one.Labels[model.MetricNameLabel]; slices.Contains(names, name) {
+			found = append(found, name)
+		}
+	}
+	if len(found) > 0 {
+		p.board.FileMetrics(connection, found)
+	}
 }
 
 // look lists the clusters that there are, when no pod of the connection's own has reported: its name may be wrong, or the token's team
@@ -127,11 +167,43 @@ func (l *lane) takesTurn(revision int64, now time.Time, due *time.Time, pause ti
 	return true
 }
 
-func (l *lane) relistAt(revision int64, at time.Time) {
+// failsToList puts the next list off after one that has failed, and tells whether that is now taken for what cannot be listed: at first it is
+// tried in each round.
+func (l *lane) failsToList(revision int64, now time.Time) (unlisted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if revision == l.connection.Revision {
-		l.listing = at
+	if revision != l.connection.Revision {
+		return false
+	}
+	l.unlisted++
+	if l.listing = now; l.listed || l.unlisted >= unlistable {
+		l.listing = now.Add(relistSoon)
+	}
+	return !l.listed && l.unlisted == unlistable
+}
+
+func (l *lane) hasListed(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listed, l.unlisted, l.listedAt = true, 0, now
+	l.missedPause = min(2*l.missedPause, relistSoon)
+}
+
+// relistsMissed has what there is listed again soon when names are missing.
+func (l *lane) relistsMissed(revision int64, missing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case revision != l.connection.Revision:
+		return
+	case !missing:
+		l.missedPause = 0
+		return
+	case l.missedPause == 0:
+		l.missedPause = l.connection.Interval
+	}
+	if next := l.listedAt.Add(l.missedPause); l.unlisted == 0 && next.Before(l.listing) {
+		l.listing = next
 	}
 }
 

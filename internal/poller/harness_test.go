@@ -234,6 +234,9 @@ func (s *stage) bind(workload string, change ...func(*v1alpha1.SysdigMetricBindi
 	for _, edit := range change {
 		edit(b)
 	}
+	if m := b.Spec.Source.Metric; m != nil && m.CounterType == "" && !strings.Contains(m.Name, ".") && m.TimeAggregation == v1alpha1.TimeRate {
+		m.CounterType = v1alpha1.CounterDelta // as names that are not Sysdig's own have to say
+	}
 	d := query.Compile(b, s.connection(), query.Target{Resource: resourceOf(b.Spec.Target), Selector: "app=web"})
 	if d.Refused != nil {
 		s.t.Fatal(d.Refused)

@@ -51,6 +51,12 @@ type lane struct {
 	seen time.Time
 	// listing is when what there is is to be listed again.
 	listing time.Time
+	// listed says that it was listed, and unlisted how often it could not be before that.
+	listed   bool
+	unlisted int
+	// listedAt is when it was listed last, and missedPause how long the next list waits while names are missing; 0 while none are.
+	listedAt    time.Time
+	missedPause time.Duration
 	// looking is when the clusters that there are may be listed again.
 	looking time.Time
 
@@ -162,6 +168,7 @@ func (l *lane) forget(change registry.Change, now time.Time) {
 	if change >= registry.AnotherAccount {
 		l.budget.forget(now)
 		l.skew, l.delay = skew{}, delay{}
+		l.listed, l.unlisted = false, 0
 	}
 }
 

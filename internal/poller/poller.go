@@ -27,6 +27,8 @@ type Board interface {
 	FileHealth(connection string, health *metric.Failure)
 	FileUsage(connection string, usage registry.Usage)
 	FileCatalogue(of registry.Connection, catalogue registry.Catalogue)
+	MissedMetrics(connection string, most int) []string
+	FileMetrics(of registry.Connection, names []string)
 	FileClusters(of registry.Connection, clusters registry.Clusters)
 	Wake() <-chan struct{}
 }

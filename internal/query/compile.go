@@ -88,10 +88,11 @@ func TurnAway(b *v1alpha1.SysdigMetricBinding, why *metric.Failure) Definition {
 	}
 }
 
-// observed is what the status of a binding shows, which another process may have written.
+// observed is what was measured of a binding last, as its status shows; nil when that is of another spec, or was assumed. Another process
+// may have written it.
 func observed(b *v1alpha1.SysdigMetricBinding) *metric.Sample {
 	o := b.Status.Observed
-	if o == nil || b.Status.ObservedGeneration != b.Generation {
+	if o == nil || o.Assumed || b.Status.ObservedGeneration != b.Generation {
 		return nil
 	}
 	value, err := resource.ParseQuantity(o.Value)
@@ -182,6 +183,8 @@ func compileOwn(b *v1alpha1.SysdigMetricBinding) (said own, failure *metric.Fail
 		}
 	case !metricName(source.Metric.Name):
 		failure = metric.Failf(metric.Rejected, "spec.source.metric.name: must be a metric name such as net.http.request.count; a query goes into source.promQL")
+	default:
+		failure = checkCounter(source.Metric)
 	}
 	return said, failure
 }

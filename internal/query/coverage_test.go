@@ -41,7 +41,7 @@ var deployment = metric.Workload{Type: "deployment", Name: "web"}
 // roll fills Sysdig with pods web-0, web-1 … whose points are 70 times 1, 2, 3 …, and returns what the API server knows of them.
 func (s *sysdigStage) roll(of ...rolled) query.Cluster {
 	for i, r := range of {
-		for name, value := range map[string]float64{"sysdig_container_net_http_request_count": 70, "sysdig_container_up": 1} {
+		for name, value := range map[string]float64{"sysdig_container_net_http_request_count": 70, "http_requests_total": 70, "sysdig_container_up": 1} {
 			sysdigtest.Fill(s.Store(), map[string]string{
 				"__name__": name, sysdigtest.LabelCluster: "c1", sysdigtest.LabelNamespace: "shop", sysdigtest.LabelWorkloadType: "deployment",
 				sysdigtest.LabelWorkloadName: "web", sysdigtest.LabelPod: fmt.Sprint("web-", i), sysdigtest.LabelMethod: "GET",

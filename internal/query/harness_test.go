@@ -48,6 +48,10 @@ func binding(edits ...edit) *v1alpha1.SysdigMetricBinding {
 	for _, e := range edits {
 		e(b)
 	}
+	m := b.Spec.Source.Metric
+	if m != nil && m.CounterType == "" && !strings.Contains(m.Name, ".") && (m.TimeAggregation == v1alpha1.TimeRate || m.TimeAggregation == v1alpha1.TimeSum) {
+		m.CounterType = v1alpha1.CounterDelta // as names that are not Sysdig's own have to say
+	}
 	return b
 }
 
@@ -90,8 +94,13 @@ func window(d time.Duration) edit {
 	return func(b *v1alpha1.SysdigMetricBinding) { b.Spec.Source.Metric.Window.Duration = d }
 }
 
+// cumulative makes the metric one that only rises: a scraped one, unless it is already.
 func cumulative(b *v1alpha1.SysdigMetricBinding) {
-	b.Spec.Source.Metric.CounterType = v1alpha1.CounterCumulative
+	m := b.Spec.Source.Metric
+	m.CounterType = v1alpha1.CounterCumulative
+	if strings.Contains(m.Name, ".") {
+		m.Name = "http_requests_total"
+	}
 }
 
 func multiplied(by v1alpha1.Decimal) edit {

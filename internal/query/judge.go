@@ -57,6 +57,7 @@ type judge struct {
 	patterns patterns
 	// selectors are the different ones, as they are written.
 	selectors map[string]bool
+	names     []string // of their metrics
 	// reach is how far back the query looks beyond its instant selectors: the longest of its ranges, with those of the subqueries
 	// around it.
 	reach   time.Duration
@@ -127,6 +128,7 @@ func (j *judge) selector(s *parser.VectorSelector, in around, points int) {
 	if in.rising != "" && sysdigsOwn(name) && j.failure == nil {
 		j.failure = refuseRising(in.rising, name, in.window)
 	}
+	j.names = append(j.names, name)
 	if j.points += in.steps * points; j.points > maxPoints {
 		j.refuse("it reads too many points of a series, at most %d points are allowed; shorten its ranges, or lengthen the steps of its subqueries", maxPoints)
 	}

@@ -22,6 +22,8 @@ type rawQuery struct {
 	expr parser.Expr
 	// reach is how far back it looks beyond its instant selectors.
 	reach time.Duration
+	// names are those of its metrics, each once, separated by spaces.
+	names string
 }
 
 // parseRaw parses a query that is bounded. The failure depends on the query alone.
@@ -46,7 +48,7 @@ func parseRaw(text string) (*rawQuery, *metric.Failure) {
 	if len(j.selectors) == 0 {
 		j.refuse("it names no metric")
 	}
-	return &rawQuery{expr: expr, reach: j.reach}, j.failure
+	return &rawQuery{expr: expr, reach: j.reach, names: strings.Join(slices.Compact(slices.Sorted(slices.Values(j.names))), " ")}, j.failure
 }
 
 // putBack puts the regular expressions back that were taken out, in the order of the text. They are not compiled.
@@ -89,7 +91,7 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope, query *rawQuery) (
 	if c.failure != nil {
 		return Shape{}, View{}, c.failure
 	}
-	shape := Shape{Scope: scope, Grain: Raw, Window: query.reach, Selectors: len(c.selectors), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
+	shape := Shape{Scope: scope, Grain: Raw, Window: query.reach, Selectors: len(c.selectors), Named: query.names, ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
 	view := View{Namespace: b.Namespace}
 	var failure *metric.Failure
 	taken := confined(scope.Labels)
@@ -100,8 +102,16 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope, query *rawQuery) (
 	}
 	// No series of the query's own may carry the mark of times.
 	shape.PromQL = mark(expr.String(), "")
+	row := strings.Join(shape.rowLabels(), ", ")
 	for i, selector := range c.selectors {
-		shape.PromQL += " or " + newestPoint(selector, strings.Join(shape.rowLabels(), ", "), strconv.Itoa(i))
+		shape.PromQL += " or " + newestPoint(selector, row, strconv.Itoa(i))
+	}
+	for i, of := range c.ranges {
+		shape.PromQL += " or " + fewPoints(of.selector, row, fewPart+strconv.Itoa(i), of.window, of.need)
+	}
+	if len(shape.PromQL) > maxQueryLength {
+		c.tooLong()
+		return Shape{}, View{}, c.failure
 	}
 	switch {
 	case source.ObjectLabel == "":
@@ -144,9 +154,18 @@ type confiner struct {
 	matchers  []*labels.Matcher
 	maxAge    time.Duration
 	selectors []string
+	// ranges are those of functions that need more points than there may be.
+	ranges []pointsNeeded
 	// length is that of the leaves of the tree, as they will be asked.
 	length  int
 	failure *metric.Failure
+}
+
+// pointsNeeded is how many points of a selector a function needs within a range.
+type pointsNeeded struct {
+	selector string
+	window   time.Duration
+	need     int
 }
 
 func (c *confiner) refuse(format string, args ...any) {
@@ -192,8 +211,12 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 // leaf refuses a query that would be too long to ask before it is written out: that copies a text once for each level of the tree.
 func (c *confiner) leaf(text string) {
 	if c.length += len(text); c.length > maxQueryLength {
-		c.refuse("with what confines it, it has more than the %d characters that Sysdig takes; make it shorter", maxQueryLength)
+		c.tooLong()
 	}
+}
+
+func (c *confiner) tooLong() {
+	c.refuse("with what confines it, it has more than the %d characters that Sysdig takes; make it shorter", maxQueryLength)
 }
 
 // call rewrites the arguments of a function. timestamp() wants the selector itself, or it would tell the time of the
@@ -206,6 +229,12 @@ func (c *confiner) call(e *parser.Call) {
 			continue
 		}
 		e.Args[i] = c.rewrite(arg)
+		if matrix, ok := unwrap(arg).(*parser.MatrixSelector); ok {
+			of := pointsNeeded{matrix.VectorSelector.String(), matrix.Range, needsOf(e.Func.Name, matrix.Range)}
+			if of.need > 0 && !slices.Contains(c.ranges, of) {
+				c.ranges = append(c.ranges, of)
+			}
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func (r Request) Read(answer sysdig.Answer, attempt Attempt, cluster Cluster) []
 	if failure := Complete(answer); failure != nil {
 		return r.Fail(r.Own(failure), attempt)
 	}
-	t := tabulate(r.Shape.Value(), answer.Series)
+	t := tabulate(r.Shape.Value(), answer.Series, attempt.At)
 	covered := attempt.coverageOf(t.shape, cluster)
 	outcomes := make([]Outcome, len(r.Questions))
 	for i, q := range r.Questions {
@@ -172,6 +172,13 @@ func (r reader) each(objects map[string]Found) {
 			objects[name] = r.found(one, r.table.rows[key], tallies[key], nil)
 		}
 	}
+	for key := range r.table.silent {
+		name := r.name(key)
+		if _, has := objects[name]; has || name == "" || r.table.namespace(key) != r.question.View.Namespace {
+			continue
+		}
+		objects[name] = Found{Failure: cmp.Or(r.coverage.partial(tallies[key]), r.tooFew(key))}
+	}
 	for key, of := range tallies {
 		name := r.name(key)
 		if _, has := objects[name]; has || name == "" {
@@ -193,9 +200,18 @@ func (r reader) name(key rowKey) string {
 
 // one finds the value of the one object of a view.
 func (r reader) one(v View) Found {
-	rows, unknown := r.rows(v)
-	if len(rows) == 0 && r.unlabelled() {
-		return Found{Failure: r.dropped()}
+	keys, unknown := r.keys(v)
+	var rows []*row
+	for _, key := range keys {
+		rows = append(rows, r.table.rows[key]...)
+	}
+	if len(rows) == 0 {
+		if r.unlabelled() {
+			return Found{Failure: r.dropped()}
+		}
+		if few := r.tooFew(keys...); few != nil {
+			return Found{Failure: cmp.Or(unknown, r.coverage.partial(r.coverage.object(v)), few)}
+		}
 	}
 	return r.found(v, rows, r.coverage.object(v), unknown)
 }
@@ -224,16 +240,17 @@ func (r reader) dropped() *metric.Failure {
 	return metric.Failf(metric.Implausible, "the query returned series without the label %s, which spec.source.promQL.objectLabel names; keep it, for example with sum by (%s) (…)", r.table.shape.ObjectLabel, r.table.shape.ObjectLabel)
 }
 
-// rows are those that describe the one object of a view. unknown is why there may be others; nil when there are none.
-func (r reader) rows(v View) (rows []*row, unknown *metric.Failure) {
+// keys are those of the rows that describe the one object of a view. unknown is why there may be others; nil when there are none.
+func (r reader) keys(v View) (keys []rowKey, unknown *metric.Failure) {
 	if !v.ByService || r.table.shape.Grain == ByService {
-		return r.table.rows[r.table.shape.viewKey(v)], nil
+		return []rowKey{r.table.shape.viewKey(v)}, nil
 	}
 	pods, unknown := r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.ours(r.attempt.At)))
-	for _, pod := range pods {
-		rows = append(rows, r.table.rows[rowKey{namespace: v.Namespace, pod: pod}]...)
+	keys = make([]rowKey, len(pods))
+	for i, pod := range pods {
+		keys[i] = rowKey{namespace: v.Namespace, pod: pod}
 	}
-	return rows, unknown
+	return keys, unknown
 }
 
 // sample makes one value of the rows of one object. Pods without a row are left out: they lower a sum, and leave an average,

@@ -38,11 +38,15 @@ type narrow struct {
 func (s Shape) promQL(n narrow) string {
 	selector := s.Metric + s.matchers(n)
 	row := strings.Join(s.rowLabels(), ", ")
+	parts := newestPoint(selector, row, "time")
+	if need := s.needs(); need > 0 {
+		parts += " or " + fewPoints(selector, row, fewPart, s.Window, need)
+	}
 	if s.Group == "" {
-		return fmt.Sprintf("sum by (%s) (%s) or %s", row, s.overTime(selector), newestPoint(selector, row, "time"))
+		return fmt.Sprintf("sum by (%s) (%s) or %s", row, s.overTime(selector), parts)
 	}
 	perPod := fmt.Sprintf("sum by (%s, %s) (%s)", row, s.Scope.Labels.Pod, s.overTime(selector))
-	return fmt.Sprintf("%s by (%s) (%s) or %s", groupFunction(s.Group), row, perPod, newestPoint(selector, row, "time"))
+	return fmt.Sprintf("%s by (%s) (%s) or %s", groupFunction(s.Group), row, perPod, parts)
 }
 
 // newestPoint is a vector of the time of the newest point per row, marked by partLabel.

@@ -76,11 +76,20 @@ type Shape struct {
 	// Of raw PromQL, which is shared only within one namespace.
 	PromQL      string // confined, and completed by a time vector for each of its selectors
 	Selectors   int    // how many time vectors
+	Named       string // its metrics, separated by spaces
 	ObjectLabel string
 	Namespace   string
 
 	// Dimensions are the labels that are kept apart, of both kinds of sources.
 	Dimensions dimensions
+}
+
+// Metrics are the names that a shape asks for, in the notation of its API.
+func (s Shape) Metrics() []string {
+	if s.Grain == Raw {
+		return strings.Fields(s.Named)
+	}
+	return []string{s.Metric}
 }
 
 // String names the shape for people: the metric and how it is reduced. Raw PromQL is not shown: it belongs to its namespace.

@@ -106,7 +106,7 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 		if a.reading.Attempted.IsZero() {
 			delete(r.demands[a.question().Shape].unanswered, a)
 		}
-		r.catalogues[a.tenant.connection].check(a, &outcomes[i])
+		r.check(a, &outcomes[i], now)
 		changed = append(changed, r.altered(a, now, func() { a.breaker.take(a, &outcomes[i], now) })...)
 	}
 	return changed

@@ -2,8 +2,10 @@ package registry
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/agnivade/levenshtein"
 
@@ -31,7 +33,15 @@ type catalogue struct {
 	Catalogue
 	// near are the names nearest to those of metrics that there are not. To find them takes long, so that it is done once.
 	near map[string][]string
+	// missed are the names that questions lack.
+	missed map[string]missed
 }
+
+// missed is when a question lacked a name last, and when Sysdig was asked about that name by itself.
+type missed struct{ wanted, asked time.Time }
+
+// forgetMissed is how long a name is asked about that nobody lacks any more.
+const forgetMissed = time.Hour
 
 // FileCatalogue stores what a connection's Sysdig has, unless the connection leads to another one by now. Only the metrics of
 // questions that have never had a value are looked up in it: one that is silent may be missing from the list too.
@@ -39,7 +49,42 @@ func (r *Registry) FileCatalogue(of Connection, c Catalogue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now, ok := r.connections[of.Name]; ok && now.Heartbeat.Scope == of.Heartbeat.Scope {
-		r.catalogues[of.Name] = &catalogue{Catalogue: c, near: map[string][]string{}}
+		r.catalogues[of.Name] = &catalogue{Catalogue: c, near: map[string][]string{}, missed: map[string]missed{}}
+	}
+}
+
+// MissedMetrics lists the names, at most so many, that questions of a connection lack and that Sysdig was not asked about for the longest
+// time. They count as asked about from now on.
+func (r *Registry) MissedMetrics(connection string, most int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.catalogues[connection]
+	if c == nil {
+		return nil
+	}
+	now := r.clock.Now()
+	maps.DeleteFunc(c.missed, func(_ string, m missed) bool { return now.Sub(m.wanted) > forgetMissed })
+	names := slices.SortedFunc(maps.Keys(c.missed), func(a, b string) int {
+		return cmp.Or(c.missed[a].asked.Compare(c.missed[b].asked), cmp.Compare(a, b))
+	})
+	names = names[:min(len(names), most)]
+	for _, name := range names {
+		c.missed[name] = missed{c.missed[name].wanted, now}
+	}
+	return names
+}
+
+// FileMetrics notes that there are some more metrics than were listed.
+func (r *Registry) FileMetrics(of Connection, names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.catalogues[of.Name]
+	if now, ok := r.connections[of.Name]; !ok || now.Heartbeat.Scope != of.Heartbeat.Scope || c == nil || len(c.Metrics) == 0 {
+		return
+	}
+	c.Metrics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Metrics, names))))
+	for _, name := range names {
+		delete(c.missed, name)
 	}
 }
 
@@ -63,8 +108,8 @@ func (r *Registry) lookUp(outcomes []query.Outcome) {
 	r.mu.RLock()
 	for i := range outcomes {
 		if a := r.answers[outcomes[i].Question]; a != nil {
-			c, name := r.catalogues[a.tenant.connection], a.question().Shape.Value().Metric
-			if c.lacks(a, &outcomes[i]) && c.near[name] == nil {
+			c := r.catalogues[a.tenant.connection]
+			if name := c.lacks(a, &outcomes[i]); name != "" && c.near[name] == nil {
 				wanted[missing{c, name}] = nil
 			}
 		}
@@ -86,30 +131,49 @@ func (r *Registry) lookUp(outcomes []query.Outcome) {
 	}
 }
 
-// check turns "no data" into "no such metric" when the question has never had a value and Sysdig does not know its metric. A name
-// that is wrong must not be answered by onNoData.
-func (c *catalogue) check(a *answer, o *query.Outcome) {
+// check turns "no data" into "no such metric" when the question has never had a value and Sysdig does not know one of its metrics. A name
+// that is wrong must not be answered by onNoData, and whether it is, is not known before Sysdig has listed what there is.
+func (r *Registry) check(a *answer, o *query.Outcome, now time.Time) {
 	a.met = a.met || valued(o)
-	if !c.lacks(a, o) {
+	c, listed := r.catalogues[a.tenant.connection]
+	if !listed {
+		if r.connections[a.tenant.connection].Lister != nil && !a.met && empty(o) {
+			o.Objects = nil
+			o.Reading.Failure = metric.Failf(metric.Pending, "Sysdig holds nothing for this, and has not listed yet which metrics there are: that tells a silent metric from a name that is wrong; wait for some rounds")
+		}
 		return
 	}
-	name := a.question().Shape.Value().Metric
+	name := c.lacks(a, o)
+	if name == "" {
+		return
+	}
+	if len(c.missed) >= maxNear {
+		clear(c.missed)
+	}
+	c.missed[name] = missed{now, c.missed[name].asked}
 	near := c.near[name]
 	if near == nil { // the list has only just come
 		return
 	}
+	field := "spec.source.metric.name"
+	if a.question().Shape.Value().Grain == query.Raw {
+		field = "spec.source.promQL.query"
+	}
 	o.Objects = nil
-	o.Reading.Failure = metric.Failf(metric.Rejected, "spec.source.metric.name: Sysdig has no metric %s; the nearest are %s", name, strings.Join(near, ", "))
+	o.Reading.Failure = metric.Failf(metric.Rejected, "%s: Sysdig has no metric %s; the nearest are %s", field, name, strings.Join(near, ", "))
 }
 
-// lacks tells whether a question has no data because there is no such metric.
-func (c *catalogue) lacks(a *answer, o *query.Outcome) bool {
-	s := a.question().Shape.Value()
-	if c == nil || len(c.Metrics) == 0 || s.Grain == query.Raw || a.met || !empty(o) {
-		return false
+// lacks is the first name of a question that has no data because there is no such metric; empty when there is none.
+func (c *catalogue) lacks(a *answer, o *query.Outcome) string {
+	if c == nil || len(c.Metrics) == 0 || a.met || !empty(o) {
+		return ""
 	}
-	_, known := slices.BinarySearch(c.Metrics, s.Metric)
-	return !known
+	for _, name := range a.question().Shape.Value().Metrics() {
+		if _, known := slices.BinarySearch(c.Metrics, name); !known {
+			return name
+		}
+	}
+	return ""
 }
 
 // valued tells whether an outcome has a value of anything.

@@ -176,12 +176,14 @@ func (e *entry) empty(now time.Time) *metric.Failure {
 // mean averages samples the way an HPA does: in thousandths, rounded towards zero. Its time is that of the oldest.
 type mean struct {
 	milli, count int64
+	measured     bool // any of them
 	oldest       *metric.Sample
 }
 
 func (m *mean) add(s *metric.Sample) {
 	m.milli += s.Milli
 	m.count++
+	m.measured = m.measured || !s.Assumed
 	if m.oldest == nil || s.Time.Before(m.oldest.Time) {
 		m.oldest = s
 	}
@@ -189,7 +191,7 @@ func (m *mean) add(s *metric.Sample) {
 
 func (m *mean) sample() *metric.Sample {
 	milli := m.milli / m.count
-	return &metric.Sample{Value: float64(milli) / 1000, Milli: milli, Time: m.oldest.Time, Received: m.oldest.Received, Window: m.oldest.Window}
+	return &metric.Sample{Value: float64(milli) / 1000, Milli: milli, Time: m.oldest.Time, Received: m.oldest.Received, Window: m.oldest.Window, Assumed: !m.measured}
 }
 
 // outline is the standing in short. Of a set it looks at what was answered only, not at which objects exist (see sighted): it

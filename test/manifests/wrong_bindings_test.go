@@ -180,6 +180,26 @@ var wrongMetrics = []wrong{
 		"spec.source.metric.window", "a multiple of 10s",
 	},
 	{
+		"the rate of a counter that nobody has told of", `{source: {metric: {name: http_requests_total, timeAggregation: Rate}}}`,
+		"spec.source.metric", "counterType is needed: this name does not tell how the counter is stored. Set Cumulative when it only rises",
+	},
+	{
+		"the sum of one by a recording rule", `{source: {metric: {name: "job:requests:sum", timeAggregation: Sum}}}`,
+		"spec.source.metric", "counterType is needed",
+	},
+	{
+		"a Cumulative counter of Sysdig's own", `{source: {metric: {timeAggregation: Rate, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
+	},
+	{
+		"one by its name in PromQL", `{source: {metric: {name: sysdig_host_net_request_count, timeAggregation: Sum, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters",
+	},
+	{
+		"a Cumulative counter with a window of one point", `{source: {metric: {name: http_requests_total, timeAggregation: Rate, counterType: Cumulative, window: 10s}}}`,
+		"spec.source.metric", "a Cumulative counter needs two points in its window, and points come every 10s at best: set window to 20s or more",
+	},
+	{
 		"a counter type with an average", `{source: {metric: {timeAggregation: Average, counterType: Delta}}}`,
 		"spec.source.metric", "counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge",
 	},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/test/stage"
@@ -95,11 +98,15 @@ func (s *siege) restless(ctx context.Context) error {
 			return err
 		}
 		for round := range 300 {
-			pod.Labels = map[string]string{}
+			labels := map[string]string{}
 			for i := range 1000 {
-				pod.Labels[fmt.Sprintf("label-%d-%d", round, i)] = strings.Repeat("x", 40)
+				labels[fmt.Sprintf("label-%d-%d", round, i)] = strings.Repeat("x", 40)
 			}
-			if err := s.stage.Client.Update(ctx, pod); err != nil {
+			patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/metadata/labels", "value": labels}})
+			if err != nil {
+				return err
+			}
+			if err := s.stage.Client.Patch(ctx, pod, client.RawPatch(types.JSONPatchType, patch)); err != nil {
 				return err
 			}
 		}
