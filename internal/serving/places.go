@@ -33,9 +33,15 @@ type place struct {
 	unread atomic.Int64
 }
 
-// places are those of the connections of a listener. When there is none left, the connection makes room that has shown the least, and
-// of those the one that was opened first: whoever is new gets in, and has the time to show who it is that it takes strangers to open
-// as many. The aggregation layer never makes room. It is safe for concurrent use.
+// holder is an address by what its connections have shown.
+type holder struct {
+	address string
+	standing
+}
+
+// places are those of the connections of a listener. When there is none left, a connection makes room that has shown the least: of the
+// address that holds most of those, the one that was opened first. So whoever is new gets in, and who opens many takes the time to show
+// who it is from nobody but itself. The aggregation layer never makes room. It is safe for concurrent use.
 type places struct {
 	total, perAddress int
 	// maxUnread is how many bytes of requests may be there together that were not heard yet; 0 for any. Beyond it the connection with
@@ -45,12 +51,13 @@ type places struct {
 	mu        sync.RWMutex
 	remotes   map[string]*place
 	addresses map[string]int
+	held      map[holder]int
 	orders    [standings]list.List
 	unread    atomic.Int64
 }
 
 func newPlaces(total, perAddress int, maxUnread int64) *places {
-	return &places{total: total, perAddress: perAddress, maxUnread: maxUnread, remotes: map[string]*place{}, addresses: map[string]int{}}
+	return &places{total: total, perAddress: perAddress, maxUnread: maxUnread, remotes: map[string]*place{}, addresses: map[string]int{}, held: map[holder]int{}}
 }
 
 // take gives a connection a place. evicted has made room for it; nil when nobody had to. ok is false when there is none.
@@ -70,20 +77,45 @@ func (s *places) take(p *place) (evicted *place, ok bool) {
 	s.remove(evicted)
 	s.remotes[p.remote] = p
 	s.addresses[p.address]++
-	p.order = s.orders[unproven].PushBack(p)
+	s.line(p, unproven)
 	return evicted, true
 }
 
 // least is, of those that are meant, the one that makes room first; nil when none does.
 func (s *places) least(meant func(*place) bool) *place {
 	for of := unproven; of < trusted; of++ {
-		for e := s.orders[of].Front(); e != nil; e = e.Next() {
-			if p := e.Value.(*place); meant(p) { //nolint:forcetypeassert // nothing else is put there
-				return p
-			}
+		if p := s.first(of, meant); p != nil {
+			return p
 		}
 	}
 	return nil
+}
+
+// first is, of those of a standing that are meant, the one that was opened first by the address that holds most.
+func (s *places) first(of standing, meant func(*place) bool) (first *place) {
+	most := 0
+	for e := s.orders[of].Front(); e != nil; e = e.Next() {
+		p := e.Value.(*place) //nolint:forcetypeassert // nothing else is put there
+		if held := s.held[holder{p.address, of}]; held > most && meant(p) {
+			first, most = p, held
+		}
+	}
+	return first
+}
+
+// line puts a place behind the others of a standing. The caller holds the lock.
+func (s *places) line(p *place, behind standing) {
+	p.standing, p.order = behind, s.orders[behind].PushBack(p)
+	s.held[holder{p.address, behind}]++
+}
+
+// unline takes it out again.
+func (s *places) unline(p *place) {
+	s.orders[p.standing].Remove(p.order)
+	of := holder{p.address, p.standing}
+	if s.held[of]--; s.held[of] == 0 {
+		delete(s.held, of)
+	}
 }
 
 // prove notes who asks on a connection. evicted has to make room; nil when nobody has: half of all places are kept for the unproven, so
@@ -101,10 +133,10 @@ func (s *places) prove(remote string, is standing) (evicted *place) {
 	if s.remotes[remote] != p {
 		return nil
 	}
-	s.orders[p.standing].Remove(p.order)
-	p.standing, p.order = is, s.orders[is].PushBack(p)
+	s.unline(p)
+	s.line(p, is)
 	if s.orders[known].Len() > s.total/2 {
-		evicted = s.orders[known].Front().Value.(*place) //nolint:forcetypeassert // as above
+		evicted = s.first(known, func(*place) bool { return true })
 		s.remove(evicted)
 	}
 	return evicted
@@ -155,7 +187,7 @@ func (s *places) remove(p *place) {
 		return
 	}
 	s.unread.Add(-p.unread.Swap(0))
-	s.orders[p.standing].Remove(p.order)
+	s.unline(p)
 	delete(s.remotes, p.remote)
 	if s.addresses[p.address]--; s.addresses[p.address] == 0 {
 		delete(s.addresses, p.address)

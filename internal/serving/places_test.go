@@ -65,8 +65,21 @@ func TestPlacesHoldTheirBounds(t *testing.T) {
 	for _, p := range all {
 		s.leave(p)
 	}
-	if len(s.remotes)+len(s.addresses) != 0 || s.unread.Load() != 0 {
+	if len(s.remotes)+len(s.addresses)+len(s.held) != 0 || s.unread.Load() != 0 {
 		t.Errorf("%d places and %d bytes are left", len(s.remotes), s.unread.Load())
+	}
+}
+
+// TestWhoHoldsMostMakesRoom: whoever opens many connections takes places from nobody who has few.
+func TestWhoHoldsMostMakesRoom(t *testing.T) {
+	s := newPlaces(9, 4, 0)
+	for port, address := range []string{"few", "a", "a", "a", "a", "b", "b", "b", "b"} {
+		s.take(connection(address, port))
+	}
+	for port := range 100 {
+		if evicted, ok := s.take(connection([]string{"a", "b", "c"}[port%3], 100+port)); !ok || evicted == nil || evicted.address == "few" {
+			t.Fatalf("%d: %v made room", port, evicted)
+		}
 	}
 }
 
