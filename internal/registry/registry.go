@@ -47,7 +47,8 @@ type Registry struct {
 	connected   []func(string)
 	wake        chan struct{}
 
-	// listed counts the changes of families.
+	shown map[metric.Claim]int // how many families there are of each metric that discovery shows
+	// listed counts the changes of which there are.
 	listed atomic.Int64
 
 	order []types.NamespacedName // of all entries, by namespace and name
@@ -84,6 +85,7 @@ func New(clock clock.PassiveClock, objects Objects) *Registry {
 		objects:     objects,
 		entries:     map[types.NamespacedName]*entry{},
 		families:    map[metric.Claim]*family{},
+		shown:       map[metric.Claim]int{},
 		answers:     map[query.Question]*answer{},
 		demands:     map[query.ShapeID]*demand{},
 		tenants:     map[tenant]map[query.ShapeID]map[*answer]struct{}{},
@@ -124,6 +126,7 @@ func (r *Registry) Put(d query.Definition) {
 		r.lift(e, r.clock.Now())
 	}
 	e.definition.Observed = nil // it has been remembered
+	r.claim(e)                  // before the old one leaves, too: to edit a binding does not change what discovery shows
 	old := r.entries[d.Binding]
 	if old != nil {
 		left = old.definition.Claim
@@ -133,7 +136,6 @@ func (r *Registry) Put(d query.Definition) {
 		r.order = slices.Insert(r.order, at, d.Binding)
 	}
 	r.entries[d.Binding] = e
-	r.claim(e)
 	changed := append(r.allotted(e, old), r.affected(d.Claim, e)...)
 	if !d.Claim.Servable() {
 		changed = append(changed, d.Binding)
@@ -189,7 +191,7 @@ func (r *Registry) claim(e *entry) {
 	if f == nil {
 		f = &family{named: map[string][]*entry{}, alike: map[string][]*entry{}}
 		r.families[c.Family()] = f
-		r.listed.Add(1)
+		r.list(c, 1)
 	}
 	if c.Set() {
 		f.sets = inserted(f.sets, e)
@@ -249,7 +251,7 @@ func (r *Registry) remove(e *entry) {
 	}
 	if len(f.sets) == 0 && len(f.named) == 0 {
 		delete(r.families, c.Family())
-		r.listed.Add(1)
+		r.list(c, -1)
 	}
 }
 

@@ -311,3 +311,17 @@ func TestManyHands(t *testing.T) {
 		t.Errorf("left over: %v, %v, %v", claims, asked, count)
 	}
 }
+
+func TestTheSameListKeepsItsNumber(t *testing.T) {
+	b := newBoard(t)
+	b.Put(define("a"))
+	number := b.Listed()
+	b.Put(define("a"))
+	edited := b.Listed()
+	again := define("b", created(1), func(d *query.Definition) { d.Claim.Namespace = "another" })
+	b.Put(again)
+	b.Delete(again.Binding)
+	if got := b.Listed(); edited != number || got != number || number == 0 {
+		t.Errorf("the list is numbered %d; after an edit of the binding %d, and when its name was claimed in another namespace, too, %d", number, edited, got)
+	}
+}

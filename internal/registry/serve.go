@@ -243,23 +243,33 @@ func merged(a, b []owned) []owned {
 	return append(append(all, a...), b...)
 }
 
-// Listed is a number that changes whenever Claims does. It may change more often.
+// list notes that there is a family more, or less by a negative number. The caller holds the lock.
+func (r *Registry) list(c metric.Claim, more int) {
+	one := metric.Claim{Resource: c.Resource, Metric: c.Metric, External: c.External}
+	before := r.shown[one]
+	r.shown[one] = before + more
+	switch {
+	case before == 0:
+		r.listed.Add(1)
+	case before+more == 0:
+		delete(r.shown, one)
+		r.listed.Add(1)
+	}
+}
+
+// Listed is a number that changes when Claims does, of any API, and then only.
 func (r *Registry) Listed() int64 { return r.listed.Load() }
 
 // Claims lists which metrics are claimed for which resources, each once and in order; what discovery shows.
 func (r *Registry) Claims(api metric.API) []metric.Claim {
+	claims := []metric.Claim{}
 	r.mu.RLock()
-	seen := map[metric.Claim]struct{}{}
-	for claim := range r.families {
+	for claim := range r.shown {
 		if claim.API() == api {
-			seen[metric.Claim{Resource: claim.Resource, Metric: claim.Metric, External: claim.External}] = struct{}{}
+			claims = append(claims, claim)
 		}
 	}
 	r.mu.RUnlock()
-	claims := make([]metric.Claim, 0, len(seen))
-	for claim := range seen {
-		claims = append(claims, claim)
-	}
 	slices.SortFunc(claims, func(a, b metric.Claim) int {
 		return cmp.Or(cmp.Compare(a.Resource.Group, b.Resource.Group), cmp.Compare(a.Resource.Resource, b.Resource.Resource), cmp.Compare(a.Metric, b.Metric))
 	})

@@ -48,7 +48,8 @@ func newDiscovery(next http.Handler, versions []schema.GroupVersion, listed func
 
 // ServeHTTP implements http.Handler.
 func (d *discovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet || !slices.Contains(d.paths, r.URL.Path) {
+	path := strings.TrimRight(r.URL.Path, "/") // the library takes any number of slashes at the end
+	if r.Method != http.MethodGet || !slices.Contains(d.paths, path) {
 		d.next.ServeHTTP(w, r)
 		return
 	}
@@ -57,7 +58,7 @@ func (d *discovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.next.ServeHTTP(w, r)
 		return
 	}
-	answer := d.encode(variant{r.URL.Path, chosen.MediaType, strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}, r)
+	answer := d.encode(variant{path, chosen.MediaType, strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}, r)
 	maps.Copy(w.Header(), answer.header)
 	w.WriteHeader(answer.status)
 	_, _ = w.Write(answer.body.Bytes()) // Whoever asked has gone.
@@ -83,7 +84,7 @@ func (d *discovery) encode(v variant, r *http.Request) *recorded {
 // ask has the list encoded in one way, whatever else the request says.
 func (d *discovery) ask(v variant, r *http.Request) *recorded {
 	plain := r.Clone(r.Context())
-	plain.URL.RawQuery = "pretty=false"
+	plain.URL.Path, plain.URL.RawQuery = v.path, "pretty=false"
 	plain.Header = http.Header{"Accept": {v.mediaType}}
 	if v.compressed {
 		plain.Header.Set("Accept-Encoding", "gzip")

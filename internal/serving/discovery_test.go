@@ -89,8 +89,8 @@ func TestAListIsEncodedOncePerChange(t *testing.T) {
 		t.Errorf("128 requests took %d MiB", took>>20)
 	}
 	listed.Add(1)
-	for range 3 {
-		ask(t, d, path+"?pretty=true&x=y", "Accept", "*/*", "User-Agent", "curl/8")
+	for _, end := range []string{"", "/", "//"} { // which are all the same for the library
+		ask(t, d, path+end+"?pretty=true&x=y", "Accept", "*/*", "User-Agent", "curl/8")
 	}
 	if list.made.Load() != 2 {
 		t.Errorf("after a change it was made %d times", list.made.Load())
@@ -112,7 +112,7 @@ func TestAListIsEncodedOncePerChange(t *testing.T) {
 func TestStrangersKeepNothing(t *testing.T) {
 	var list longList
 	d := newDiscovery(&list, []schema.GroupVersion{{Group: "custom.metrics.k8s.io", Version: "v1beta2"}}, func() int64 { return 0 })
-	for _, path := range []string{"/apis/custom.metrics.k8s.io/v1", "/apis/custom.metrics.k8s.io/v1beta2/", "/apis/" + strings.Repeat("x", 1000) + "/v1", "/healthz"} {
+	for _, path := range []string{"/apis/custom.metrics.k8s.io/v1", "/apis/" + strings.Repeat("x", 1000) + "/v1", "/healthz"} {
 		if w := ask(t, d, path); w.Code != http.StatusNotFound {
 			t.Errorf("%s: %d", path, w.Code)
 		}
