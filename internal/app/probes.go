@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
@@ -27,6 +28,7 @@ const warmUp = 30 * time.Second
 func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, error) {
 	synced, pair := make(chan struct{}), serving.NewKeyPair(a.options.CertDir)
 	var settled atomic.Bool // stays: bindings that come later do not make the operator unready
+	settling := together(func(ctx context.Context) error { return a.settled(ctx, &settled) })
 	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
 		if a.manager.GetCache().WaitForCacheSync(ctx) {
 			close(synced)
@@ -47,7 +49,7 @@ func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, e
 			if settled.Load() || a.clock.Since(a.started) > warmUp {
 				return nil
 			}
-			return a.settled(r.Context(), &settled)
+			return settling(r.Context())
 		},
 		"certificate": func(r *http.Request) error {
 			_, err := pair.GetCertificate(nil)
@@ -69,6 +71,23 @@ func (a *assembly) readiness(ctx context.Context) (map[string]healthz.Checker, e
 			return connection.Close()
 		},
 	}, err
+}
+
+// checkTime is how long a check of readiness may take: as long as the kubelet waits for a probe by default.
+const checkTime = time.Second
+
+// together makes those who ask at the same time share one check, which goes on without those who leave. Anybody may ask for readiness,
+// and each check of its own would list all bindings.
+func together(check func(context.Context) error) func(context.Context) error {
+	var checks singleflight.Group
+	return func(ctx context.Context) error {
+		_, err, _ := checks.Do("", func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTime)
+			defer cancel()
+			return nil, check(ctx)
+		})
+		return err
+	}
 }
 
 // compiled is why not every binding is known to the registry.

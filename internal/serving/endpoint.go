@@ -1,11 +1,15 @@
 package serving
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -57,9 +61,21 @@ func (e *Endpoint) Serve(handler http.Handler, wrap func(net.Listener) net.Liste
 		Name: e.name, Listener: listener, ShutdownTimeout: &timeout,
 		Server: &http.Server{
 			Handler: withoutBody(handler), MaxHeaderBytes: sideHeaderBytes,
+			ErrorLog:          log.New(withoutHandshakes{os.Stderr}, "", log.LstdFlags),
 			ReadHeaderTimeout: sideTimeout, ReadTimeout: sideTimeout, WriteTimeout: sideAnswer, IdleTimeout: sideAnswer,
 		},
 	}
+}
+
+// withoutHandshakes drops what net/http says of each handshake that fails: strangers would fill the log with it.
+type withoutHandshakes struct{ io.Writer }
+
+// Write implements io.Writer.
+func (w withoutHandshakes) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("http: TLS handshake error")) {
+		return len(line), nil
+	}
+	return w.Writer.Write(line)
 }
 
 // withoutBody refuses requests that bring something: everything of ours is read only.
