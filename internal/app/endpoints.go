@@ -17,8 +17,13 @@ import (
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/serving"
 )
 
-// scrapes is how many requests for metrics are answered or authorized at a time; the next ones get 503.
-const scrapes = 8
+// Requests for metrics at a time; the next ones get 503.
+const (
+	// strangers are those whose tokens are under review, or that are answered.
+	strangers = 32
+	// scrapes are those that are answered: some 100 KB each.
+	scrapes = 8
+)
 
 // nowhere is the address of what is not served.
 const nowhere = "0"
@@ -81,25 +86,27 @@ func (a *assembly) addMetrics() error {
 			mux.HandleFunc("/debug/pprof/"+path, handler)
 		}
 	}
-	protected, err := protect(a.manager.GetLogger().WithName("metrics"), endpoint.Known(mux))
+	protected, err := protect(a.manager.GetLogger().WithName("metrics"), endpoint.Known(few(mux, serving.NewShares(scrapes))))
 	if err != nil {
 		return fmt.Errorf("who may read metrics: %w", err)
 	}
 	pair := serving.NewKeyPair(a.options.CertDir)
 	secure := &tls.Config{MinVersion: a.options.MinTLSVersion, GetCertificate: pair.GetCertificate, NextProtos: []string{"http/1.1"}}
-	return a.manager.Add(endpoint.Serve(few(protected), func(l net.Listener) net.Listener { return tls.NewListener(l, secure) }))
+	return a.manager.Add(endpoint.Serve(few(protected, serving.NewShares(strangers)), func(l net.Listener) net.Listener { return tls.NewListener(l, secure) }))
 }
 
-// few answers some requests at a time and refuses the others, so that nothing piles up before authentication.
-func few(next http.Handler) http.Handler {
-	places := make(chan struct{}, scrapes)
+// few answers some requests at a time and refuses the others, so that nothing piles up. The addresses share the places.
+func few(next http.Handler, places *serving.Shares) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-			next.ServeHTTP(w, r)
-		default:
-			http.Error(w, "too many requests at a time", http.StatusServiceUnavailable)
+		from := r.RemoteAddr
+		if host, _, err := net.SplitHostPort(from); err == nil {
+			from = host
 		}
+		if !places.Take(from) {
+			http.Error(w, "too many requests at a time", http.StatusServiceUnavailable)
+			return
+		}
+		defer places.Release(from)
+		next.ServeHTTP(w, r)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"sync"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,25 +27,21 @@ const (
 // fairness decides between authentication and authorization which requests go on and which are refused with 429. It takes the
 // place of the library's priority and fairness, whose levels would have to be objects of the cluster. Nobody waits.
 //
-// Broad readers have places of their own, so that nothing that others do delays the HPA controller. All others share
-// othersInFlight: a user may take as many places as are free afterwards. One user alone gets half of them, n users a part of
-// 1/(n+1) each, and who comes later finds some: dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for
-// shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998). Members of system:masters are exempt, as at
-// the kube-apiserver: by that group it asks itself whether the APIService is available.
+// Broad readers have places of their own, so that nothing that others do delays the HPA controller. All others divide othersInFlight among
+// them, and listsInFlight. Members of system:masters are exempt, as at the kube-apiserver: by that group it asks itself whether the
+// APIService is available.
 type fairness struct {
-	broad   []string
-	refused func()
-
-	mu    sync.Mutex
-	all   map[string]int // requests by class
-	users map[flow]int   // requests by user and class
+	broad         map[string]chan struct{} // the places of each
+	others, lists *Shares
+	refused       func()
 }
 
-// flow is what a user asks in a class.
-type flow struct{ user, class string }
-
 func newFairness(broad []string, refused func()) *fairness {
-	return &fairness{broad: broad, refused: refused, all: map[string]int{}, users: map[flow]int{}}
+	f := &fairness{broad: map[string]chan struct{}{}, others: NewShares(othersInFlight), lists: NewShares(listsInFlight), refused: refused}
+	for _, name := range broad {
+		f.broad[name] = make(chan struct{}, broadInFlight)
+	}
+	return f
 }
 
 // Names of the classes, as the log of requests shows them.
@@ -61,7 +56,7 @@ func (f *fairness) class(who user.Info, aboutObject bool) string {
 	switch {
 	case slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup):
 		return classExempt
-	case slices.Contains(f.broad, who.GetName()):
+	case f.broad[who.GetName()] != nil:
 		return classBroad
 	case !aboutObject:
 		return classLists
@@ -70,36 +65,22 @@ func (f *fairness) class(who user.Info, aboutObject bool) string {
 	}
 }
 
-// free is how many places a class has left; broad readers have each their own.
-func (f *fairness) free(class string) int {
+// take takes a place if there is one, and says how to give it back.
+func (f *fairness) take(name, class string) (release func(), ok bool) {
 	switch class {
+	case classExempt:
+		return func() {}, true
 	case classBroad:
-		return broadInFlight
+		select {
+		case f.broad[name] <- struct{}{}:
+			return func() { <-f.broad[name] }, true
+		default:
+			return nil, false
+		}
 	case classLists:
-		return listsInFlight - f.all[class]
+		return func() { f.lists.Release(name) }, f.lists.Take(name)
 	default:
-		return othersInFlight - f.all[class]
-	}
-}
-
-// take takes a place if there is one. Every place that was taken has to be released.
-func (f *fairness) take(of flow) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.users[of] >= f.free(of.class) {
-		return false
-	}
-	f.all[of.class]++
-	f.users[of]++
-	return true
-}
-
-func (f *fairness) release(of flow) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.all[of.class]--
-	if f.users[of]--; f.users[of] == 0 {
-		delete(f.users, of)
+		return func() { f.others.Release(name) }, f.others.Take(name)
 	}
 }
 
@@ -113,15 +94,12 @@ func (f *fairness) Handle(
 		&flowcontrolv1.FlowSchema{ObjectMeta: metav1.ObjectMeta{Name: class}},
 		&flowcontrolv1.PriorityLevelConfiguration{ObjectMeta: metav1.ObjectMeta{Name: class}}, name,
 	)
-	if class == classExempt {
-		execute()
-		return
-	}
-	if !f.take(flow{name, class}) {
+	release, ok := f.take(name, class)
+	if !ok {
 		f.refused()
 		return
 	}
-	defer f.release(flow{name, class})
+	defer release()
 	execute()
 }
 

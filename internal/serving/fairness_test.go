@@ -62,8 +62,8 @@ func TestPlacesAreShared(t *testing.T) {
 			t.Errorf("user %d gets nothing", i+3)
 		}
 	}
-	if f.all[classOthers] > othersInFlight {
-		t.Errorf("%d places are taken, there are %d", f.all[classOthers], othersInFlight)
+	if f.others.taken > othersInFlight {
+		t.Errorf("%d places are taken, there are %d", f.others.taken, othersInFlight)
 	}
 	if got := hold(t, f, named("hpa"), 1000); got != broadInFlight {
 		t.Errorf("the broad reader gets %d places beside all others, want its own %d", got, broadInFlight)
@@ -84,8 +84,8 @@ func TestPlacesComeBack(t *testing.T) {
 			}
 		})
 	}
-	if f.all[classOthers] != 0 || f.all[classBroad] != 0 || len(f.users) != 0 {
-		t.Errorf("%v places and %d users are left", f.all, len(f.users))
+	if f.others.taken != 0 || len(f.others.by) != 0 || len(f.broad["hpa"]) != 0 {
+		t.Errorf("%d places, %d users and %d of the broad reader are left", f.others.taken, len(f.others.by), len(f.broad["hpa"]))
 	}
 }
 
