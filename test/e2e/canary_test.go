@@ -131,8 +131,10 @@ func newCanary(t *testing.T, name string, o sysdigtest.Options, secret string, c
 		t.Fatal(err)
 	}
 	t.Cleanup(c.sysdig.Close)
-	heart := map[string]string{"__name__": sysdigtest.MetricUp, sysdigtest.LabelCluster: "e2e", sysdigtest.LabelNamespace: "kube-system", sysdigtest.LabelPod: "heart-0"}
-	sysdigtest.Fill(c.sysdig.Store(), heart, time.Now().Add(-history), time.Now().Add(time.Hour), func(time.Time) float64 { return 1 })
+	for _, metric := range []string{sysdigtest.MetricUp, "sysdig_container_net_http_request_count"} { // the second so that there is such a metric
+		heart := map[string]string{"__name__": metric, sysdigtest.LabelCluster: "e2e", sysdigtest.LabelNamespace: "kube-system", sysdigtest.LabelPod: "heart-0"}
+		sysdigtest.Fill(c.sysdig.Store(), heart, time.Now().Add(-history), time.Now().Add(time.Hour), func(time.Time) float64 { return 1 })
+	}
 	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	err := theStage.Connect(t.Context(), name, "e2e", c.sysdig.URL, c.sysdig.CABundle(), secret, func(s *v1alpha1.SysdigConnectionSpec) {
 		if change != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 )
@@ -30,6 +31,8 @@ func TestWords(t *testing.T) {
 	c.eventually("the shown value", c.shown("web", "50"))
 	c.exactlyOneEvent("web", v1alpha1.ReasonServing)
 	c.exactlyOneEvent("broken", "Rejected")
+	c.eventuallyConnection(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+	c.eventuallyConnection(v1alpha1.ConditionCredentialReady, metav1.ConditionTrue, v1alpha1.ReasonValid, "")
 
 	for file, args := range map[string][]string{
 		"get.golden":             {"get", "smb", "-n", "words"},
