@@ -195,10 +195,7 @@ func decideStatus(b *v1alpha1.SysdigMetricBinding, s registry.Standing, now time
 		status.Observed = nil // it may be that of another target
 	}
 	if s.Sample != nil {
-		status.Observed = &v1alpha1.Observed{
-			Value: resource.NewMilliQuantity(s.Sample.Milli, resource.DecimalSI).String(),
-			Time:  metav1.NewTime(s.Sample.Time.Truncate(time.Second)), Assumed: s.Sample.Assumed,
-		}
+		status.Observed = observed(s.Sample, status.Observed)
 	}
 	for _, c := range conditionsOf(s) {
 		c.Message = shortened(c.Message, maxMessage)
@@ -231,6 +228,21 @@ func shortened(text string, longest int) string {
 	}
 	mark := fmt.Sprintf("… (shortened: all of it has %d bytes)", len(text))
 	return strings.ToValidUTF8(text[:longest-len(mark)], "") + mark
+}
+
+// observed is what a status shows of a sample, after what it showed before. That a value was measured once outlasts those that are assumed.
+func observed(s *metric.Sample, before *v1alpha1.Observed) *v1alpha1.Observed {
+	is := &v1alpha1.Observed{
+		Value: resource.NewMilliQuantity(s.Milli, resource.DecimalSI).String(), Time: metav1.NewTime(s.Time.Truncate(time.Second)), Assumed: s.Assumed,
+	}
+	switch {
+	case !s.Assumed || before == nil:
+	case before.Assumed:
+		is.Measured = before.Measured
+	default:
+		is.Measured = &before.Time
+	}
+	return is
 }
 
 // describe is what a binding's values describe: Service/flask, Pod[app=flask], external.

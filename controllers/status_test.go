@@ -250,3 +250,24 @@ func TestNotesOfEventsAreShort(t *testing.T) {
 		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }
+
+// TestThatAValueWasMeasuredOnceIsNotForgotten while values are assumed.
+func TestThatAValueWasMeasuredOnceIsNotForgotten(t *testing.T) {
+	at := func(minute int, assumed bool) *metric.Sample {
+		return &metric.Sample{Milli: int64(minute) * 1000, Time: now.Add(time.Duration(minute) * time.Minute), Assumed: assumed}
+	}
+	var shown *v1alpha1.Observed
+	for _, step := range []struct {
+		sample   *metric.Sample
+		measured int // minute; 0 for never
+	}{{at(1, true), 0}, {at(2, true), 0}, {at(3, false), 0}, {at(4, true), 3}, {at(5, true), 3}, {at(6, false), 0}} {
+		shown = observed(step.sample, shown)
+		is := 0
+		if shown.Measured != nil {
+			is = int(shown.Measured.Sub(now) / time.Minute)
+		}
+		if shown.Assumed != step.sample.Assumed || is != step.measured {
+			t.Errorf("after %v it shows %+v", step.sample.Milli/1000, shown)
+		}
+	}
+}

@@ -356,6 +356,9 @@ type Observed struct {
 	// Assumed: Sysdig held nothing, and the value is that of spec.onNoData.
 	// +optional
 	Assumed bool `json:"assumed,omitempty"`
+	// Measured is when a value was measured last, when this one is assumed; none when there never was one.
+	// +optional
+	Measured *metav1.Time `json:"measured,omitempty"`
 }
 
 // SysdigMetricBindingStatus is what the operator knows of a binding.

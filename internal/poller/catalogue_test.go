@@ -326,6 +326,21 @@ func TestAValueThatWasAssumedIsNotRemembered(t *testing.T) {
 	})
 }
 
+// TestAMetricThatWasMeasuredOnceMayBeSilentForLong: it is in no list any more, and its name was right.
+func TestAMetricThatWasMeasuredOnceMayBeSilentForLong(t *testing.T) {
+	each(t, func(t *testing.T, api v1alpha1.API) {
+		s := newListed(t, api)
+		s.load("web", 1, perPod)
+		s.bind("web")
+		idle := s.bind("idle", metricNamed(misspelt), orZeroAt(noon.Add(-time.Minute)), func(b *v1alpha1.SysdigMetricBinding) {
+			at := metav1.NewTime(noon.Add(-24 * time.Hour))
+			b.Status.Observed.Measured = &at
+		})
+		s.tick()
+		s.run(3*interval, func() { s.wantValue(idle, 0) })
+	})
+}
+
 // TestANameInRawPromQLIsLookedUp as that of a typed source is.
 func TestANameInRawPromQLIsLookedUp(t *testing.T) {
 	s := newListed(t, v1alpha1.APIPrometheus)

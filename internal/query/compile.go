@@ -68,7 +68,7 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 		UID:     b.UID, Created: b.CreationTimestamp.Time, Generation: b.Generation,
 		Policy: metric.Policy{MaxAge: b.Spec.MaxAge.Duration, Suspended: b.Spec.Suspend},
 	}
-	d.Observed = observed(b)
+	d.Observed, d.Measured = observed(b)
 	var selected, noData *metric.Failure
 	d.Claim, d.Object, d.Selector, selected = claim(b, resource)
 	d.Policy.OnNoData, noData = compileNoData(b.Spec.OnNoData, d.Claim.External)
@@ -88,18 +88,21 @@ func TurnAway(b *v1alpha1.SysdigMetricBinding, why *metric.Failure) Definition {
 	}
 }
 
-// observed is what was measured of a binding last, as its status shows; nil when that is of another spec, or was assumed. Another process
-// may have written it.
-func observed(b *v1alpha1.SysdigMetricBinding) *metric.Sample {
+// observed is what the status of a binding shows, which another process may have written, and whether a value was measured ever; nil when the
+// value is of another spec, or was assumed.
+func observed(b *v1alpha1.SysdigMetricBinding) (sample *metric.Sample, measured bool) {
 	o := b.Status.Observed
-	if o == nil || o.Assumed || b.Status.ObservedGeneration != b.Generation {
-		return nil
+	if o == nil || b.Status.ObservedGeneration != b.Generation {
+		return nil, false
+	}
+	if o.Assumed {
+		return nil, o.Measured != nil
 	}
 	value, err := resource.ParseQuantity(o.Value)
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	return &metric.Sample{Value: value.AsApproximateFloat64(), Milli: value.MilliValue(), Time: o.Time.Time, Received: o.Time.Time}
+	return &metric.Sample{Value: value.AsApproximateFloat64(), Milli: value.MilliValue(), Time: o.Time.Time, Received: o.Time.Time}, true
 }
 
 // claim is the name under which the value of a binding is served, and what it describes. A selector that cannot be used

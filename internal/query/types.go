@@ -169,8 +169,10 @@ type Definition struct {
 	// Selector matches the objects of a set; nil otherwise.
 	Selector labels.Selector
 	Policy   metric.Policy
-	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation.
+	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation, or an assumed
+	// one. Measured: there was a value of this generation that was not assumed.
 	Observed *metric.Sample
+	Measured bool
 
 	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set. Final: it is because of the
 	// binding's own text, so that nothing but an edit of it changes that.

@@ -70,7 +70,7 @@ func TestWhatIsNotRejectedIsAnsweredByOnNoData(t *testing.T) {
 			b.clk.Step(time.Hour)
 		}},
 		"its status shows a value": {names: known, edit: func(d *query.Definition) {
-			d.Observed = &metric.Sample{Value: 5, Milli: 5000, Time: noon.Add(-time.Hour), Received: noon.Add(-time.Hour)}
+			d.Observed, d.Measured = &metric.Sample{Value: 5, Milli: 5000, Time: noon.Add(-time.Hour), Received: noon.Add(-time.Hour)}, true
 		}},
 		"it is known":          {names: slices.Sorted(slices.Values(append([]string{"web"}, known...)))},
 		"it is raw PromQL":     {names: known, edit: func(d *query.Definition) { reshape(d, func(s *query.Shape) { s.Grain = query.Raw }) }},
