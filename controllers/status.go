@@ -230,7 +230,7 @@ func shortened(text string, longest int) string {
 	return strings.ToValidUTF8(text[:longest-len(mark)], "") + mark
 }
 
-// observed is what a status shows of a sample, after what it showed before. That a value was measured once outlasts those that are assumed.
+// observed is what a status shows of a sample, after another one. That a value was measured once outlasts those that are assumed.
 func observed(s *metric.Sample, before *v1alpha1.Observed) *v1alpha1.Observed {
 	is := &v1alpha1.Observed{
 		Value: resource.NewMilliQuantity(s.Milli, resource.DecimalSI).String(), Time: metav1.NewTime(s.Time.Truncate(time.Second)), Assumed: s.Assumed,

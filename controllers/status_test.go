@@ -35,6 +35,38 @@ func standing(change func(*registry.Standing)) registry.Standing {
 	return s
 }
 
+// TestAnAssumedValueIsNeverRememberedAsMeasured has a status be written and read again, as after a restart.
+func TestAnAssumedValueIsNeverRememberedAsMeasured(t *testing.T) {
+	measured := &metric.Sample{Value: 5, Milli: 5000, Time: now.Add(-40 * time.Second), Received: now}
+	assumed := &metric.Sample{Value: 7, Milli: 7000, Time: now, Received: now, Assumed: true}
+	for name, test := range map[string]struct {
+		served []*metric.Sample
+		value  string
+		// remembered is what another process believes to have been measured, in thousandths; -1 when it is nothing.
+		remembered int64
+	}{
+		"measured":                    {[]*metric.Sample{measured}, "5", 5000},
+		"assumed":                     {[]*metric.Sample{assumed}, "7", -1},
+		"assumed again":               {[]*metric.Sample{assumed, assumed}, "7", -1},
+		"assumed after a measurement": {[]*metric.Sample{measured, assumed, assumed}, "7", 0},
+		"measured after that":         {[]*metric.Sample{assumed, measured}, "5", 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := binding()
+			for _, sample := range test.served {
+				b.Status, _ = decideStatus(b, standing(func(s *registry.Standing) { s.Served, s.Sample = true, sample }), now)
+			}
+			if got := b.Status.Observed; got.Value != test.value || got.Assumed != test.served[len(test.served)-1].Assumed {
+				t.Errorf("the status shows %+v", got)
+			}
+			got := query.Define(b, schema.GroupResource{}).Observed
+			if (got == nil) != (test.remembered < 0) || got != nil && got.Milli != test.remembered {
+				t.Errorf("%+v is remembered, want %d", got, test.remembered)
+			}
+		})
+	}
+}
+
 func TestConditions(t *testing.T) {
 	sample := &metric.Sample{Value: 12.5, Milli: 12_500, Time: now.Add(-40 * time.Second), Received: now}
 	tests := map[string]struct {
@@ -248,26 +280,5 @@ func TestNotesOfEventsAreShort(t *testing.T) {
 	r.send(b, nil)
 	if got := strings.TrimPrefix(<-recorder.Events, "Warning Rejected "); len(got) > 1024 || !strings.Contains(got, "shortened:") {
 		t.Errorf("%d bytes: %s", len(got), got)
-	}
-}
-
-// TestThatAValueWasMeasuredOnceIsNotForgotten while values are assumed.
-func TestThatAValueWasMeasuredOnceIsNotForgotten(t *testing.T) {
-	at := func(minute int, assumed bool) *metric.Sample {
-		return &metric.Sample{Milli: int64(minute) * 1000, Time: now.Add(time.Duration(minute) * time.Minute), Assumed: assumed}
-	}
-	var shown *v1alpha1.Observed
-	for _, step := range []struct {
-		sample   *metric.Sample
-		measured int // minute; 0 for never
-	}{{at(1, true), 0}, {at(2, true), 0}, {at(3, false), 0}, {at(4, true), 3}, {at(5, true), 3}, {at(6, false), 0}} {
-		shown = observed(step.sample, shown)
-		is := 0
-		if shown.Measured != nil {
-			is = int(shown.Measured.Sub(now) / time.Minute)
-		}
-		if shown.Assumed != step.sample.Assumed || is != step.measured {
-			t.Errorf("after %v it shows %+v", step.sample.Milli/1000, shown)
-		}
 	}
 }

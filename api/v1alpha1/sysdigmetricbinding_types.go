@@ -199,7 +199,7 @@ const (
 // MetricSource asks for one Sysdig metric.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.timeAggregation in ['Rate', 'Sum']",message="counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge"
-// +kubebuilder:validation:XValidation:rule="!(self.timeAggregation in ['Rate', 'Sum']) || has(self.counterType) || !self.name.matches('^[a-zA-Z_][a-zA-Z0-9_]*([.:][a-zA-Z0-9_]+)*$') || (self.name.contains('.') || self.name.matches('^sysdig_(container|host|program|connection)_'))",message="counterType is needed: this name does not tell how the counter is stored. Set Cumulative when it only rises until a restart, as counters scraped from Prometheus endpoints do (most end in _total), or Delta when each point is the count of its interval, as those of StatsD are; plotted in Sysdig, the one climbs and the other goes up and down"
+// +kubebuilder:validation:XValidation:rule="!(self.timeAggregation in ['Rate', 'Sum']) || has(self.counterType) || !self.name.matches('^[a-zA-Z_][a-zA-Z0-9_:]*$') || self.name.matches('^sysdig_(container|host|program|connection)_')",message="counterType is needed, because this name does not tell how the counter is stored, as Sysdig's own such as net.http.request.count do: set Cumulative when its points only rise until a restart, as those of counters scraped from Prometheus endpoints do (most names end in _total), and Delta when each point is the count of its interval, as those of StatsD are; plotted in Sysdig, the one climbs and the other goes up and down. For a gauge set timeAggregation Average"
 // +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.counterType != 'Cumulative' || !(self.name.contains('.') || self.name.matches('^sysdig_(container|host|program|connection)_'))",message="counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta. A counter that is scraped from a Prometheus endpoint goes by its name there, which has no dots, such as http_requests_total"
 // +kubebuilder:validation:XValidation:rule="!has(self.counterType) || self.counterType != 'Cumulative' || !self.window.matches('^([0-9]{1,6}(ms|s|m|h))+$') || duration(self.window) >= duration('20s')",message="a Cumulative counter needs two points in its window, and points come every 10s at best: set window to 20s or more, and to twice the scrape interval at least, such as 2m when it is 60s"
 type MetricSource struct {
@@ -351,12 +351,12 @@ type Decimal string
 type Observed struct {
 	// Value as an HPA reads it: of Pods metrics the mean of the pods, of an external metric the sum of its items.
 	Value string `json:"value"`
-	// Time of the newest point behind the value, by the operator's clock.
+	// Time of the newest point behind the value, by the operator's clock; of an assumed value, that of the answer without data.
 	Time metav1.Time `json:"time"`
-	// Assumed: Sysdig held nothing, and the value is that of spec.onNoData.
+	// Assumed tells that nobody has measured the value: it is that of onNoData.
 	// +optional
 	Assumed bool `json:"assumed,omitempty"`
-	// Measured is when a value was measured last, when this one is assumed; none when there never was one.
+	// Measured is, of an assumed value, when the last value was measured; empty when none ever was.
 	// +optional
 	Measured *metav1.Time `json:"measured,omitempty"`
 }

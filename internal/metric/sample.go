@@ -31,13 +31,22 @@ type Sample struct {
 	// Series are what the value is made of: when dimensions are kept apart, and the items of an external metric. Whoever
 	// holds a sample must not change them.
 	Series []Series
+	// Silent are series that have no value although there are points of them. They are no reason to hold back the others, but whoever picks
+	// them alone gets the reason.
+	Silent []Silent
+	// Assumed tells that nobody has measured the value: it is that of OnNoData.
+	Assumed bool
 	// Least tells that the value is no higher than the true one also when points of its window are missing, or are 0 in place of what
 	// was measured.
 	Least bool
-	// Assumed: it was not measured, it is what Policy.OnNoData says.
-	Assumed bool
 	// Whole says why the series together make no value although some of them may; nil: Value and Milli hold. Use Select.
 	Whole *Failure
+}
+
+// Silent is a series without a value, and why.
+type Silent struct {
+	Labels labels.Set
+	Why    *Failure
 }
 
 // NewSample reduces the series of one object, of which there is at least one, to a value that an HPA can use. They are kept
@@ -117,6 +126,11 @@ func (s *Sample) dated(at time.Time) time.Time { return wall(at).Add(s.Skew) }
 // unmatched is why a selector matches nothing. A label that no series has is not a value that is missing now: perhaps it is
 // misspelled, and what is there must not look like nothing.
 func (s *Sample) unmatched(selector labels.Selector) *Failure {
+	for _, one := range s.Silent {
+		if selector.Matches(one.Labels) {
+			return one.Why
+		}
+	}
 	requirements, _ := selector.Requirements()
 	for _, r := range requirements {
 		has := func(one Series) bool { return one.Labels.Has(r.Key()) }

@@ -2,15 +2,14 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
-	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/registry"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/sysdig"
 )
@@ -19,66 +18,95 @@ const (
 	// relist is how often what Sysdig has is listed, and relistSoon how soon after that has failed.
 	relist     = 30 * time.Minute
 	relistSoon = 5 * time.Minute
-	// unlistable is after how many rounds it is taken for what cannot be listed: until then, what was never seen is not taken for silent.
-	unlistable = 3
 )
 
-// list lists what the connection's Sysdig has, out of the budget that a round has left. Without it, a metric that does not exist looks
-// like one that is silent. Between two lists it asks about the names that questions lack.
-func (p *Poller) list(ctx context.Context, r *round) {
-	connection := r.connection
-	if connection.Lister == nil {
-		return
-	}
-	take := func() error {
+const (
+	// findMost and findBytes bound the names of one request to the Prometheus API: it takes 100 selectors, and the address of a request
+	// has to fit into the 8 KiB that proxies take, in percent encoding.
+	findMost  = 50
+	findBytes = 3000
+	// findRequests is how many requests a round sends to the data API, which is asked for one name at a time.
+	findRequests = 2
+)
+
+// spare takes requests out of the budget that a round has left.
+func (p *Poller) spare(r *round) func() error {
+	return func() error {
 		if now := p.clock.Now(); !r.lane.spares(now) || !r.lane.budget.take(now) {
 			return errNoRoom
 		}
 		return nil
 	}
-	if !r.lane.relists(connection.Revision, p.clock.Now()) {
-		p.listMissed(ctx, r, take)
-		return
-	}
-	catalogue, err := catalogueOf(ctx, connection, take)
-	if err != nil {
-		log.FromContext(ctx).V(1).Info("Listing the metrics of Sysdig failed", "connection", connection.Name, "error", err.Error())
-		if r.lane.failsToList(connection.Revision, p.clock.Now()) {
-			p.board.FileCatalogue(connection, registry.Catalogue{})
-		}
-		return
-	}
-	r.lane.hasListed(p.clock.Now())
-	p.board.FileCatalogue(connection, catalogue)
 }
 
-// listMissed asks about the names that questions lack, some at a time and those that were not asked about for the longest time, so that a
-// metric which has just appeared is noticed. Of the Prometheus API that is one query a round about these names. The data API cannot be asked
-// that: there the whole list is made again, in the next round and then less and less often.
-func (p *Poller) listMissed(ctx context.Context, r *round, take func() error) {
-	connection := r.connection
-	names := p.board.MissedMetrics(connection.Name, query.MaxListed)
-	if connection.Heartbeat.Scope.AsksData() {
-		r.lane.relistsMissed(connection.Revision, len(names) > 0)
-		return
+// catalog learns what the connection's Sysdig has, out of the budget that a round has left: all of it now and then, and in between what
+// bindings name and was not in the list. Without it, a metric that does not exist looks like one that is silent.
+func (p *Poller) catalog(ctx context.Context, r *round) {
+	switch {
+	case r.connection.Lister == nil:
+	case r.lane.relists(r.connection.Revision, p.clock.Now()):
+		p.list(ctx, r)
+	default:
+		p.find(ctx, r)
 	}
-	if len(names) == 0 || take() != nil {
-		return
-	}
-	answer, err := connection.Source.Query(ctx, query.Listing(names), r.at)
-	if err != nil {
-		log.FromContext(ctx).V(1).Info("Looking for missing metrics failed", "connection", connection.Name, "error", err.Error())
-		return
-	}
-	var found []string
-	for _, one := range answer.Series {
-		if name := one.Labels[model.MetricNameLabel]; slices.Contains(names, name) {
-			found = append(found, name)
+}
+
+// find asks for metrics by their names.
+func (p *Poller) find(ctx context.Context, r *round) {
+	data := r.connection.Heartbeat.Scope.AsksData()
+	for _, names := range batches(p.board.Missing(r.connection.Name), data) {
+		found, err := findOf(ctx, r.connection, names, p.spare(r))
+		if errors.Is(err, errNoRoom) || ctx.Err() != nil {
+			return
 		}
+		if err != nil {
+			log.FromContext(ctx).V(1).Info("Asking Sysdig for metrics by name failed", "connection", r.connection.Name, "error", err.Error())
+		}
+		p.board.FileNames(r.connection, names, found, err == nil)
+		r.lane.release(found)
 	}
-	if len(found) > 0 {
-		p.board.FileMetrics(connection, found)
+}
+
+func findOf(ctx context.Context, c registry.Connection, names []string, take func() error) ([]string, error) {
+	if !c.Heartbeat.Scope.AsksData() {
+		return c.Lister.FindMetrics(ctx, names, take)
 	}
+	found, err := c.Lister.FindDescriptor(ctx, names[0], take)
+	if !found {
+		return nil, err
+	}
+	return names, err
+}
+
+// batches are the names to ask for in a round, by request.
+func batches(names []string, data bool) (batches [][]string) {
+	if data {
+		for batch := range slices.Chunk(names[:min(len(names), findRequests)], 1) {
+			batches = append(batches, batch)
+		}
+		return batches
+	}
+	n, size := 0, 0
+	for n < min(len(names), findMost) && (n == 0 || size+len(names[n]) <= findBytes) {
+		size += len(names[n])
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	return [][]string{names[:n]}
+}
+
+// list lists all that the connection's Sysdig has.
+func (p *Poller) list(ctx context.Context, r *round) {
+	connection := r.connection
+	catalogue, err := catalogueOf(ctx, connection, p.spare(r))
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Listing the metrics of Sysdig failed", "connection", connection.Name, "error", err.Error())
+		r.lane.relistAt(connection.Revision, p.clock.Now().Add(relistSoon))
+		return
+	}
+	p.board.FileCatalogue(connection, catalogue)
 }
 
 // look lists the clusters that there are, when no pod of the connection's own has reported: its name may be wrong, or the token's team
@@ -130,7 +158,7 @@ func catalogueOf(ctx context.Context, c registry.Connection, take func() error) 
 	}
 	catalogue.Metrics, err = list(ctx, take)
 	if err != nil && metric.AsFailure(err).Reason == metric.Truncated { // also by a list from before nothing is said to be missing any more
-		log.FromContext(ctx).Info("Sysdig's list of metrics is not complete: no metric is said to be missing", "connection", c.Name, "error", err.Error())
+		log.FromContext(ctx).Info("Sysdig's list of metrics is not complete: those without data are asked for by name", "connection", c.Name, "error", err.Error())
 		return catalogue, nil
 	}
 	return catalogue, err
@@ -167,43 +195,25 @@ func (l *lane) takesTurn(revision int64, now time.Time, due *time.Time, pause ti
 	return true
 }
 
-// failsToList puts the next list off after one that has failed, and tells whether that is now taken for what cannot be listed: at first it is
-// tried in each round.
-func (l *lane) failsToList(revision int64, now time.Time) (unlisted bool) {
+func (l *lane) relistAt(revision int64, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if revision != l.connection.Revision {
-		return false
+	if revision == l.connection.Revision {
+		l.listing = at
 	}
-	l.unlisted++
-	if l.listing = now; l.listed || l.unlisted >= unlistable {
-		l.listing = now.Add(relistSoon)
-	}
-	return !l.listed && l.unlisted == unlistable
 }
 
-func (l *lane) hasListed(now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.listed, l.unlisted, l.listedAt = true, 0, now
-	l.missedPause = min(2*l.missedPause, relistSoon)
-}
-
-// relistsMissed has what there is listed again soon when names are missing.
-func (l *lane) relistsMissed(revision int64, missing bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case revision != l.connection.Revision:
+// release lets requests be sent again that Sysdig has refused before it had their metrics.
+func (l *lane) release(found []string) {
+	if len(found) == 0 {
 		return
-	case !missing:
-		l.missedPause = 0
-		return
-	case l.missedPause == 0:
-		l.missedPause = l.connection.Interval
 	}
-	if next := l.listedAt.Add(l.missedPause); l.unlisted == 0 && next.Before(l.listing) {
-		l.listing = next
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, t := range l.tracks {
+		if t.refused != nil && slices.Contains(found, key.Shape.Value().Metric) {
+			t.due, t.refused, t.pause = time.Time{}, nil, nil
+		}
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/query"
@@ -66,12 +64,15 @@ func (s *stage) listed(edits ...func(*registry.Connection)) {
 // lists are the times after noon at which the metrics were listed.
 func (s *stage) lists(api v1alpha1.API) (at []time.Duration) {
 	for _, r := range s.sysdig.Requests() {
-		if r.Path == apis[api] {
+		if r.Path == apis[api] && !byName(r) {
 			at = append(at, r.At.Sub(noon))
 		}
 	}
 	return at
 }
+
+// byName tells whether a request asks for some metrics only.
+func byName(r sysdigtest.Request) bool { return r.Params.Has("match[]") || r.Params.Has("filter") }
 
 func each(t *testing.T, run func(t *testing.T, api v1alpha1.API)) {
 	t.Helper()
@@ -114,11 +115,7 @@ func TestAListThatFailsIsTriedAgainSoonAndChangesNothing(t *testing.T) {
 		s.run(41*time.Minute, func() { s.wantValue(web, perPod) })
 		s.wantReason(wrong, metric.Rejected) // by what was listed before
 		at := s.lists(api)
-		if api == v1alpha1.APIData { // which cannot be asked about the missing name alone
-			if last := at[len(at)-1]; len(at) > 12 || last-at[len(at)-2] < 5*time.Minute || last-at[len(at)-2] > 6*time.Minute {
-				t.Errorf("listed at %s, want every five minutes in the end", at)
-			}
-		} else if len(at) != 4 || at[1] < 30*time.Minute || at[2]-at[1] < 5*time.Minute || at[3]-at[2] > 6*time.Minute {
+		if len(at) != 4 || at[1] < 30*time.Minute || at[2]-at[1] < 5*time.Minute || at[3]-at[2] > 6*time.Minute {
 			t.Errorf("listed at %s, want half an hour after the first, and then every five minutes", at)
 		}
 		if c, _ := s.registry.Connection("default"); c.Health != nil {
@@ -297,110 +294,4 @@ func TestLabelsComeAsSysdigTellsThem(t *testing.T) {
 	if told["cloud_provider_region"] != "cloudProvider.region" {
 		t.Errorf("Sysdig has told %v", told)
 	}
-}
-
-// orZeroAt takes silence for 0, of a binding whose status shows that it was taken for that at a time.
-func orZeroAt(at time.Time) func(*v1alpha1.SysdigMetricBinding) {
-	return func(b *v1alpha1.SysdigMetricBinding) {
-		orZero(b)
-		b.Status.ObservedGeneration = b.Generation
-		b.Status.Observed = &v1alpha1.Observed{Value: "0", Time: metav1.NewTime(at), Assumed: true}
-	}
-}
-
-// TestAValueThatWasAssumedIsNotRemembered as one that was measured: a metric that does not exist stays Rejected after a restart.
-func TestAValueThatWasAssumedIsNotRemembered(t *testing.T) {
-	each(t, func(t *testing.T, api v1alpha1.API) {
-		s := newListed(t, api)
-		s.load("web", 1, perPod)
-		s.bind("web")
-		wrong := s.bind("wrong", metricNamed(misspelt), orZeroAt(noon.Add(-time.Minute)))
-		s.tick()
-		s.wantReason(wrong, metric.Pending) // it is not known yet which metrics there are
-		s.run(2*interval, func() {
-			if sample, failure := s.serve(wrong); failure == nil {
-				t.Fatalf("at %s it is %v", s.clk.Since(noon), sample.Value)
-			}
-		})
-		s.wantReason(wrong, metric.Rejected)
-	})
-}
-
-// TestAMetricThatWasMeasuredOnceMayBeSilentForLong: it is in no list any more, and its name was right.
-func TestAMetricThatWasMeasuredOnceMayBeSilentForLong(t *testing.T) {
-	each(t, func(t *testing.T, api v1alpha1.API) {
-		s := newListed(t, api)
-		s.load("web", 1, perPod)
-		s.bind("web")
-		idle := s.bind("idle", metricNamed(misspelt), orZeroAt(noon.Add(-time.Minute)), func(b *v1alpha1.SysdigMetricBinding) {
-			at := metav1.NewTime(noon.Add(-24 * time.Hour))
-			b.Status.Observed.Measured = &at
-		})
-		s.tick()
-		s.run(3*interval, func() { s.wantValue(idle, 0) })
-	})
-}
-
-// TestANameInRawPromQLIsLookedUp as that of a typed source is.
-func TestANameInRawPromQLIsLookedUp(t *testing.T) {
-	s := newListed(t, v1alpha1.APIPrometheus)
-	s.load("web", 1, perPod)
-	s.bind("web")
-	raw := func(query string) func(*v1alpha1.SysdigMetricBinding) {
-		return func(b *v1alpha1.SysdigMetricBinding) {
-			orZero(b)
-			b.Spec.Target, b.Spec.Source = nil, v1alpha1.Source{PromQL: &v1alpha1.PromQLSource{Query: query}}
-		}
-	}
-	wrong := s.bind("wrong", raw(`sum(sum_over_time(sysdig_container_net_http_request_cuont[1m])) / sum(sysdig_container_net_http_request_count)`))
-	silent := s.bind("silent", raw(`sum(sysdig_container_net_http_request_count{kube_workload_name="idle"})`))
-	s.tick()
-	s.run(2*interval, func() {
-		if sample, failure := s.serve(wrong); failure == nil {
-			t.Fatalf("at %s it is %v", s.clk.Since(noon), sample.Value)
-		}
-	})
-	_, failure := s.serve(wrong)
-	const want = "spec.source.promQL.query: Sysdig has no metric sysdig_container_net_http_request_cuont; the nearest are sysdig_container_net_http_request_count"
-	if failure.Reason != metric.Rejected || !strings.HasPrefix(failure.Message, want) {
-		t.Errorf("got %v", failure)
-	}
-	s.wantValue(silent, 0)
-}
-
-// TestAMetricThatAppearsIsNoticed soon after it was not listed, at the cost of one request a round, also when it is of others: then one's
-// own silence is that of the workload.
-func TestAMetricThatAppearsIsNoticed(t *testing.T) {
-	each(t, func(t *testing.T, api v1alpha1.API) {
-		s := newListed(t, api)
-		s.load("web", 1, perPod)
-		s.bind("web")
-		late := s.bind("late", orZero, metricNamed("sysdig_container_net_sql_request_count"))
-		s.run(3*interval, func() {})
-		s.wantReason(late, metric.Rejected)
-		before := len(s.sysdig.Requests())
-		s.run(4*interval, func() {})
-		if sent, rounds := len(s.sysdig.Requests())-before, 4; sent > 4*rounds {
-			t.Errorf("%d requests in %d rounds", sent, rounds)
-		}
-		s.fill("sysdig_container_net_sql_request_count", "other", "other-0", 1)
-		rounds := 2
-		if api == v1alpha1.APIData {
-			rounds = 12 // whose list is made less and less often
-		}
-		s.run(time.Duration(rounds)*interval+time.Second, func() {})
-		s.wantValue(late, 0)
-	})
-}
-
-// TestWhatCannotBeListedIsTakenForSilentInTheEnd and before that for unknown.
-func TestWhatCannotBeListedIsTakenForSilentInTheEnd(t *testing.T) {
-	s := newListed(t, v1alpha1.APIPrometheus, func(c *registry.Connection) { c.Lister = closed{c.Lister} })
-	s.load("web", 1, perPod)
-	s.bind("web")
-	silent := s.bind("silent", orZero)
-	s.tick()
-	s.wantReason(silent, metric.Pending)
-	s.run(5*interval, func() {})
-	s.wantValue(silent, 0)
 }

@@ -51,12 +51,6 @@ type lane struct {
 	seen time.Time
 	// listing is when what there is is to be listed again.
 	listing time.Time
-	// listed says that it was listed, and unlisted how often it could not be before that.
-	listed   bool
-	unlisted int
-	// listedAt is when it was listed last, and missedPause how long the next list waits while names are missing; 0 while none are.
-	listedAt    time.Time
-	missedPause time.Duration
 	// looking is when the clusters that there are may be listed again.
 	looking time.Time
 
@@ -120,7 +114,7 @@ func (l *lane) plan(w registry.Wanted, share Share, now time.Time) (r *round, ne
 	default:
 		next = earlier(l.next, l.fresh(r, w.Shapes))
 	}
-	if len(r.asks)+len(r.spared) == 0 && r.refused == nil {
+	if len(r.asks)+len(r.spared) == 0 && r.refused == nil && !r.quarantined {
 		return nil, next
 	}
 	return r, next
@@ -168,7 +162,6 @@ func (l *lane) forget(change registry.Change, now time.Time) {
 	if change >= registry.AnotherAccount {
 		l.budget.forget(now)
 		l.skew, l.delay = skew{}, delay{}
-		l.listed, l.unlisted = false, 0
 	}
 }
 
@@ -292,6 +285,7 @@ func (l *lane) due(shapes []registry.Asked, r *round) (due []ask) {
 			}
 			switch why := t.quarantined(r.began); {
 			case why != nil:
+				r.quarantined = true
 				r.spare(a.never, why)
 			case !t.busy && !r.began.Before(t.due):
 				due = append(due, a)

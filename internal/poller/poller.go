@@ -27,8 +27,9 @@ type Board interface {
 	FileHealth(connection string, health *metric.Failure)
 	FileUsage(connection string, usage registry.Usage)
 	FileCatalogue(of registry.Connection, catalogue registry.Catalogue)
-	MissedMetrics(connection string, most int) []string
-	FileMetrics(of registry.Connection, names []string)
+	// Missing are the metrics that bindings name and that are not known to exist, in the order in which they are to be asked for.
+	Missing(connection string) []string
+	FileNames(of registry.Connection, names, found []string, told bool)
 	FileClusters(of registry.Connection, clusters registry.Clusters)
 	Wake() <-chan struct{}
 }

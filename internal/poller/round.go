@@ -31,6 +31,8 @@ type round struct {
 	asks []ask
 	// spared are questions that get a failure without being asked.
 	spared []spared
+	// quarantined is set when requests are left alone that Sysdig has refused.
+	quarantined bool
 	// refused is why nothing can be asked.
 	refused *metric.Failure
 	// all are the requests of the connection: when the heartbeat fails, it speaks for all. Of a round of new questions, nil.
@@ -143,10 +145,12 @@ func (p *Poller) run(ctx context.Context, r *round) {
 		p.board.FileHealth(r.connection.Name, health)
 		switch {
 		case health == nil:
-			p.list(ctx, r)
+			p.catalog(ctx, r)
 		case health.Reason == metric.Stale:
 			p.look(ctx, r)
 		}
+	} else if r.quarantined { // perhaps for want of a metric that there is by now
+		p.catalog(ctx, r)
 	}
 }
 

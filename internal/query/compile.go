@@ -68,7 +68,7 @@ func Define(b *v1alpha1.SysdigMetricBinding, resource schema.GroupResource) Defi
 		UID:     b.UID, Created: b.CreationTimestamp.Time, Generation: b.Generation,
 		Policy: metric.Policy{MaxAge: b.Spec.MaxAge.Duration, Suspended: b.Spec.Suspend},
 	}
-	d.Observed, d.Measured = observed(b)
+	d.Observed = observed(b)
 	var selected, noData *metric.Failure
 	d.Claim, d.Object, d.Selector, selected = claim(b, resource)
 	d.Policy.OnNoData, noData = compileNoData(b.Spec.OnNoData, d.Claim.External)
@@ -88,21 +88,24 @@ func TurnAway(b *v1alpha1.SysdigMetricBinding, why *metric.Failure) Definition {
 	}
 }
 
-// observed is what the status of a binding shows, which another process may have written, and whether a value was measured ever; nil when the
-// value is of another spec, or was assumed.
-func observed(b *v1alpha1.SysdigMetricBinding) (sample *metric.Sample, measured bool) {
+// observed is what the status of a binding shows, which another process may have written. Of a value that was assumed it is no more than
+// that one was measured before, if it was.
+func observed(b *v1alpha1.SysdigMetricBinding) *metric.Sample {
 	o := b.Status.Observed
 	if o == nil || b.Status.ObservedGeneration != b.Generation {
-		return nil, false
+		return nil
 	}
 	if o.Assumed {
-		return nil, o.Measured != nil
+		if o.Measured == nil {
+			return nil
+		}
+		return &metric.Sample{Time: o.Measured.Time, Received: o.Measured.Time, Assumed: true}
 	}
 	value, err := resource.ParseQuantity(o.Value)
 	if err != nil {
-		return nil, false
+		return nil
 	}
-	return &metric.Sample{Value: value.AsApproximateFloat64(), Milli: value.MilliValue(), Time: o.Time.Time, Received: o.Time.Time}, true
+	return &metric.Sample{Value: value.AsApproximateFloat64(), Milli: value.MilliValue(), Time: o.Time.Time, Received: o.Time.Time}
 }
 
 // claim is the name under which the value of a binding is served, and what it describes. A selector that cannot be used
@@ -186,8 +189,6 @@ func compileOwn(b *v1alpha1.SysdigMetricBinding) (said own, failure *metric.Fail
 		}
 	case !metricName(source.Metric.Name):
 		failure = metric.Failf(metric.Rejected, "spec.source.metric.name: must be a metric name such as net.http.request.count; a query goes into source.promQL")
-	default:
-		failure = checkCounter(source.Metric)
 	}
 	return said, failure
 }

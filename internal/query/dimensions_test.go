@@ -187,7 +187,7 @@ func read(t *testing.T, o query.Outcome, s labels.Selector) map[string]*metric.S
 			got[name] = sample
 		case one.Failure != nil && one.Failure.Reason == metric.Rejected: // a Service without a selector
 		case strings.Contains(failure.Message, "no series has the label"): // a filter cannot tell that from a value that is missing now
-		case failure.Reason != metric.NoData && failure.Reason != metric.Stale:
+		case !slices.Contains([]metric.Reason{metric.NoData, metric.TooFewPoints, metric.Stale}, failure.Reason):
 			t.Fatalf("%q: %v", name, failure)
 		}
 	}

@@ -1,12 +1,13 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
@@ -14,98 +15,125 @@ import (
 // a window that is too short for the distance of the points, and must not be answered by onNoData.
 
 const (
-	// fewPart begins the marks of the rows that hold how many points there are where no value could be made of them.
+	// fewPart marks the rows that hold how many points there are where no value could be made of them.
 	fewPart = "few"
 	// shortWindow is up to where the points of a window may be further apart than it is long: scrape intervals of a minute are usual.
 	shortWindow = time.Minute
-	// missedPoints is how many distances of points a series may be silent before it counts as one that has stopped.
-	missedPoints = 2
 )
-
-// needs is how many points within its window a typed shape takes to make a value, where there may be fewer although nothing is wrong with
-// the series; 0 where there are always enough.
-func (s Shape) needs() int {
-	switch {
-	case s.Cumulative && (s.Time == v1alpha1.TimeRate || s.Time == v1alpha1.TimeSum):
-		return 2
-	case s.Window < shortWindow:
-		return 1
-	}
-	return 0
-}
-
-// needsOf is how many points a PromQL function takes within its range, where there may be fewer; 0 where there are always enough.
-func needsOf(function string, window time.Duration) int {
-	switch function {
-	case "rate", "irate", "increase", "delta", "idelta", "deriv", "predict_linear":
-		return 2
-	}
-	if window < shortWindow {
-		return 1
-	}
-	return 0
-}
 
 // fewPoints is a vector of how many points there are within the lookback, per row, of those rows no series of which has as many points
 // in a range as it takes. In most answers it is empty.
 func fewPoints(selector, row, part string, window time.Duration, need int) string {
-	const counted = "max by (%s) (count_over_time(%s[%s]))"
-	within := fmt.Sprintf(counted, row, selector, model.Duration(lookback))
-	return mark(fmt.Sprintf("%s unless "+counted+" >= %d", within, row, selector, model.Duration(window), need), part)
+	return mark(fmt.Sprintf("max by (%[1]s) (count_over_time(%[2]s[%[3]s])) unless max by (%[1]s) (count_over_time(%[2]s[%[4]s])) >= %[5]d",
+		row, selector, model.Duration(lookback), model.Duration(window), need), part)
 }
 
 // silence is a row without a value, of which there are points.
 type silence struct {
-	// newest is when the last of them was measured, by Sysdig's clock, and points how many there are within the lookback.
-	newest time.Time
+	key rowKey
+	// age is that of the newest one at the time that was asked about.
+	age time.Duration
+	// points is how many there are within the lookback; 0 when that is not known.
 	points int
 }
 
-// distance is about how far its points are apart. That of one point is not known: it may be the first of any.
-func (s silence) distance() time.Duration {
-	return (lookback / time.Duration(max(s.points, 1))).Round(time.Second)
+// stopped tells whether the row is silent because nothing comes any more, and not because its points are far apart.
+func (s silence) stopped(window time.Duration) bool {
+	return s.age > window && (s.points == 0 || s.age > 2*(lookback-s.age)/time.Duration(s.points))
 }
 
-// hush files the rows that have too few points and no value, by their objects. A series that has been silent for longer than its points
-// are apart has stopped: of that there is no data. asked is the time that the query was evaluated for.
-func (t *table) hush(few map[rowKey]int, valued map[rowKey]*row, asked time.Time) {
-	for key, points := range few {
-		newest, dated := t.time(key)
-		s := silence{newest, points}
-		if valued[key] != nil || !dated || asked.Sub(newest) > missedPoints*s.distance()+metric.Step {
-			continue
-		}
-		object := t.shape.objectKey(key)
-		if t.silent == nil {
-			t.silent = map[rowKey]silence{}
-		}
-		if known, ok := t.silent[object]; !ok || s.newest.After(known.newest) {
-			t.silent[object] = s
+// hush finds the rows that have points and no value. A raw query may leave rows out as it was told, so that of one that may, those
+// rows count of which it is known that there are too few points.
+func (t *table) hush(valued map[rowKey]*row) {
+	if t.unlabelled() {
+		return
+	}
+	for _, v := range t.times {
+		for key := range v.at {
+			if at, dated := t.time(key); dated && valued[key] == nil {
+				t.note(key, at)
+			}
 		}
 	}
 }
 
-// tooFew is why an object without a value has none although Sysdig holds points of it; nil when it holds none.
-func (r reader) tooFew(objects ...rowKey) *metric.Failure {
-	for _, object := range objects {
-		if s, ok := r.table.silent[object]; ok {
-			return s.failure(r.table.shape, r.attempt.At)
-		}
+// note files a row without a value under its object.
+func (t *table) note(key rowKey, at time.Time) {
+	points, few := t.few[key]
+	if !few && t.shape.Grain == Raw { // the selector may lack the labels
+		points, few = t.few[rowKey{}]
 	}
-	return nil
+	if !few && t.shape.Filters {
+		return
+	}
+	object := t.shape.objectKey(key)
+	namespace := t.namespace(object)
+	s := silence{key, max(t.at.Sub(at), 0), points}
+	if s.stopped(t.shape.Window) {
+		return
+	}
+	if t.silent[namespace] == nil {
+		t.silent[namespace] = map[rowKey][]silence{}
+	}
+	t.silent[namespace][object] = append(t.silent[namespace][object], s)
 }
 
-// failure says what to edit.
-func (s silence) failure(of Shape, asked time.Time) *metric.Failure {
-	field, window := "spec.source.metric.window", fmt.Sprintf("the window of %s", model.Duration(of.Window))
+// silent are the rows without a value of the object of a view.
+func (r reader) silent(v View) (all []silence) {
+	silent := r.table.silent[v.Namespace]
+	if len(silent) == 0 { // as of nearly all
+		return nil
+	}
+	keys := []rowKey{r.table.shape.viewKey(v)}
+	if v.ByService && r.table.shape.Grain != ByService {
+		keys, _ = r.podsOf(v) // found says what is unknown of them
+	}
+	for _, key := range keys {
+		all = append(all, silent[key]...)
+	}
+	return all
+}
+
+// tooFew is why an object without rows has no value although Sysdig holds points of it; nil when it holds none. Of several rows the one
+// with the newest point speaks.
+func (r reader) tooFew(silent []silence) *metric.Failure {
+	if len(silent) == 0 {
+		return nil
+	}
+	newest := slices.MinFunc(silent, func(a, b silence) int { return cmp.Compare(a.age, b.age) })
+	return newest.failure(r.table.shape)
+}
+
+// maxSilent is how many series without a value are kept beside those with one: as many as an object may have.
+const maxSilent = 100
+
+// beside are series without a value, for whoever picks them among those that have one.
+func (r reader) beside(silent []silence) (all []metric.Silent) {
+	if !r.question.keepsSeries() {
+		return nil
+	}
+	for _, s := range silent[:min(len(silent), maxSilent)] {
+		all = append(all, metric.Silent{Labels: r.labels(s.key), Why: s.failure(r.table.shape)})
+	}
+	return all
+}
+
+// failure says what to edit. The distance of the points is as seen within the lookback.
+func (s silence) failure(of Shape) *metric.Failure {
+	cure := "set spec.source.metric.window"
 	if of.Grain == Raw {
-		field, window = "the range in spec.source.promQL.query", "a range of the query"
+		cure = "lengthen the range in spec.source.promQL.query"
 	}
-	if s.points > 1 {
-		need := (2*s.distance() + metric.Step - 1).Truncate(metric.Step)
-		return metric.Failf(metric.TooFewPoints, "Sysdig has a point every %s or so, which are too few in %s to make a value of; set %s to two scrape intervals or more, such as %s",
-			model.Duration(s.distance()), window, field, model.Duration(need))
+	seen := "a single point"
+	need := 2 * metric.Step
+	switch {
+	case s.points > 1:
+		distance := (lookback / time.Duration(s.points)).Round(time.Second)
+		need = max(need, (2*distance + metric.Step - 1).Truncate(metric.Step))
+		seen = fmt.Sprintf("points each %s", model.Duration(distance))
+	case s.points == 0:
+		seen = "points"
 	}
-	return metric.Failf(metric.TooFewPoints, "Sysdig has one point, %s old, which is too few in %s to make a value of; when it stays so, set %s to two scrape intervals or more",
-		model.Duration(max(asked.Sub(s.newest), 0).Round(time.Second)), window, field)
+	return metric.Failf(metric.TooFewPoints, "Sysdig has %s, the newest %s old, and its window of %s holds too few of them to make a value of; %s to two scrape intervals or more, %s at least; a series that has only just begun needs no edit",
+		seen, model.Duration(s.age.Round(time.Second)), model.Duration(of.Window), cure, model.Duration(max(need, of.Window)))
 }

@@ -48,10 +48,6 @@ func binding(edits ...edit) *v1alpha1.SysdigMetricBinding {
 	for _, e := range edits {
 		e(b)
 	}
-	m := b.Spec.Source.Metric
-	if m != nil && m.CounterType == "" && !strings.Contains(m.Name, ".") && (m.TimeAggregation == v1alpha1.TimeRate || m.TimeAggregation == v1alpha1.TimeSum) {
-		m.CounterType = v1alpha1.CounterDelta // as names that are not Sysdig's own have to say
-	}
 	return b
 }
 

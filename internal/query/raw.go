@@ -22,8 +22,6 @@ type rawQuery struct {
 	expr parser.Expr
 	// reach is how far back it looks beyond its instant selectors.
 	reach time.Duration
-	// names are those of its metrics, each once, separated by spaces.
-	names string
 }
 
 // parseRaw parses a query that is bounded. The failure depends on the query alone.
@@ -48,7 +46,7 @@ func parseRaw(text string) (*rawQuery, *metric.Failure) {
 	if len(j.selectors) == 0 {
 		j.refuse("it names no metric")
 	}
-	return &rawQuery{expr: expr, reach: j.reach, names: strings.Join(slices.Compact(slices.Sorted(slices.Values(j.names))), " ")}, j.failure
+	return &rawQuery{expr: expr, reach: j.reach}, j.failure
 }
 
 // putBack puts the regular expressions back that were taken out, in the order of the text. They are not compiled.
@@ -91,7 +89,7 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope, query *rawQuery) (
 	if c.failure != nil {
 		return Shape{}, View{}, c.failure
 	}
-	shape := Shape{Scope: scope, Grain: Raw, Window: query.reach, Selectors: len(c.selectors), Named: query.names, ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
+	shape := Shape{Scope: scope, Grain: Raw, Window: query.reach, Selectors: len(c.selectors), Filters: c.filters, Named: strings.Join(c.metrics, "\n"), ObjectLabel: string(source.ObjectLabel), Namespace: b.Namespace}
 	view := View{Namespace: b.Namespace}
 	var failure *metric.Failure
 	taken := confined(scope.Labels)
@@ -106,12 +104,8 @@ func compileRaw(b *v1alpha1.SysdigMetricBinding, scope Scope, query *rawQuery) (
 	for i, selector := range c.selectors {
 		shape.PromQL += " or " + newestPoint(selector, row, strconv.Itoa(i))
 	}
-	for i, of := range c.ranges {
-		shape.PromQL += " or " + fewPoints(of.selector, row, fewPart+strconv.Itoa(i), of.window, of.need)
-	}
-	if len(shape.PromQL) > maxQueryLength {
-		c.tooLong()
-		return Shape{}, View{}, c.failure
+	for i, pair := range c.ranges {
+		shape.PromQL += " or " + fewPoints(pair.selector, row, fewPart+strconv.Itoa(i), pair.window, pair.need)
 	}
 	switch {
 	case source.ObjectLabel == "":
@@ -154,15 +148,18 @@ type confiner struct {
 	matchers  []*labels.Matcher
 	maxAge    time.Duration
 	selectors []string
-	// ranges are those of functions that need more points than there may be.
-	ranges []pointsNeeded
+	// metrics are the names that selectors match.
+	metrics []string
 	// length is that of the leaves of the tree, as they will be asked.
-	length  int
+	length int
+	// ranges are those that may hold too few points, and filters says that the query may leave out rows of which there are points.
+	ranges  []ranged
+	filters bool
 	failure *metric.Failure
 }
 
-// pointsNeeded is how many points of a selector a function needs within a range.
-type pointsNeeded struct {
+// ranged is a range of a selector, and how many points its function needs.
+type ranged struct {
 	selector string
 	window   time.Duration
 	need     int
@@ -195,6 +192,7 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 			e.Param = c.rewrite(e.Param)
 		}
 	case *parser.BinaryExpr:
+		c.filters = c.filters || leavesOut(e)
 		e.LHS, e.RHS = c.rewrite(e.LHS), c.rewrite(e.RHS)
 	case *parser.ParenExpr:
 		e.Expr = c.rewrite(e.Expr)
@@ -211,12 +209,8 @@ func (c *confiner) rewrite(e parser.Expr) parser.Expr {
 // leaf refuses a query that would be too long to ask before it is written out: that copies a text once for each level of the tree.
 func (c *confiner) leaf(text string) {
 	if c.length += len(text); c.length > maxQueryLength {
-		c.tooLong()
+		c.refuse("with what confines it, it has more than the %d characters that Sysdig takes; make it shorter", maxQueryLength)
 	}
-}
-
-func (c *confiner) tooLong() {
-	c.refuse("with what confines it, it has more than the %d characters that Sysdig takes; make it shorter", maxQueryLength)
 }
 
 // call rewrites the arguments of a function. timestamp() wants the selector itself, or it would tell the time of the
@@ -229,13 +223,30 @@ func (c *confiner) call(e *parser.Call) {
 			continue
 		}
 		e.Args[i] = c.rewrite(arg)
-		if matrix, ok := unwrap(arg).(*parser.MatrixSelector); ok {
-			of := pointsNeeded{matrix.VectorSelector.String(), matrix.Range, needsOf(e.Func.Name, matrix.Range)}
-			if of.need > 0 && !slices.Contains(c.ranges, of) {
-				c.ranges = append(c.ranges, of)
-			}
+	}
+	c.needs(e)
+}
+
+// needs notes the range of a function that makes nothing of a single point, and a short one of any function.
+func (c *confiner) needs(e *parser.Call) {
+	need := 1
+	if slices.Contains([]string{"rate", "irate", "increase", "delta", "idelta", "deriv", "predict_linear"}, e.Func.Name) {
+		need = 2
+	}
+	for _, arg := range e.Args {
+		matrix, ok := unwrap(arg).(*parser.MatrixSelector)
+		if !ok || need == 1 && matrix.Range >= shortWindow {
+			continue
+		}
+		if one := (ranged{matrix.VectorSelector.String(), matrix.Range, need}); !slices.Contains(c.ranges, one) {
+			c.ranges = append(c.ranges, one)
 		}
 	}
+}
+
+// leavesOut tells whether an operator may leave out series that it has: a comparison does, and what finds no match on the other side.
+func leavesOut(e *parser.BinaryExpr) bool {
+	return e.Op.IsComparisonOperator() && !e.ReturnBool || e.LHS.Type() == parser.ValueTypeVector && e.RHS.Type() == parser.ValueTypeVector
 }
 
 func unwrap(e parser.Expr) parser.Expr {
@@ -264,6 +275,9 @@ func (c *confiner) confine(s *parser.VectorSelector) {
 	s.LabelMatchers = append(c.others(s), c.matchers...)
 	text := s.String()
 	c.leaf(text)
+	if name := nameOf(s); !slices.Contains(c.metrics, name) {
+		c.metrics = append(c.metrics, name)
+	}
 	if !slices.Contains(c.selectors, text) {
 		c.selectors = append(c.selectors, text)
 	}

@@ -132,7 +132,7 @@ func (r reader) outcome() Outcome {
 	} else {
 		r.each(objects)
 	}
-	if len(objects) == 0 && r.unlabelled() {
+	if len(objects) == 0 && r.table.unlabelled() {
 		return Outcome{Question: r.question, Reading: r.attempt.reading(Found{Failure: r.dropped()})}
 	}
 	return Outcome{Question: r.question, Reading: r.attempt.reading(Found{}), Objects: objects}
@@ -172,12 +172,12 @@ func (r reader) each(objects map[string]Found) {
 			objects[name] = r.found(one, r.table.rows[key], tallies[key], nil)
 		}
 	}
-	for key := range r.table.silent {
-		name := r.name(key)
-		if _, has := objects[name]; has || name == "" || r.table.namespace(key) != r.question.View.Namespace {
-			continue
+	for key := range r.table.silent[r.question.View.Namespace] {
+		if name := r.name(key); name != "" && len(r.table.rows[key]) == 0 {
+			one := r.question.View
+			one.All, one.Workload, one.Pod, one.Object = false, key.workload, key.pod, key.object
+			objects[name] = r.found(one, nil, tallies[key], nil)
 		}
-		objects[name] = Found{Failure: cmp.Or(r.coverage.partial(tallies[key]), r.tooFew(key))}
 	}
 	for key, of := range tallies {
 		name := r.name(key)
@@ -200,18 +200,9 @@ func (r reader) name(key rowKey) string {
 
 // one finds the value of the one object of a view.
 func (r reader) one(v View) Found {
-	keys, unknown := r.keys(v)
-	var rows []*row
-	for _, key := range keys {
-		rows = append(rows, r.table.rows[key]...)
-	}
-	if len(rows) == 0 {
-		if r.unlabelled() {
-			return Found{Failure: r.dropped()}
-		}
-		if few := r.tooFew(keys...); few != nil {
-			return Found{Failure: cmp.Or(unknown, r.coverage.partial(r.coverage.object(v)), few)}
-		}
+	rows, unknown := r.rows(v)
+	if len(rows) == 0 && r.table.unlabelled() {
+		return Found{Failure: r.dropped()}
 	}
 	return r.found(v, rows, r.coverage.object(v), unknown)
 }
@@ -220,10 +211,15 @@ func (r reader) one(v View) Found {
 // are missing or have stopped say nothing about it, and a number is too low or of others.
 func (r reader) found(v View, rows []*row, of tally, unknown *metric.Failure) Found {
 	sample, failure := r.sample(rows)
+	silent := r.silent(v)
+	if len(rows) == 0 {
+		failure = cmp.Or(r.tooFew(silent), failure)
+	}
 	partial := cmp.Or(unknown, r.coverage.partial(of))
-	if partial == nil || failure != nil && failure.Reason != metric.NoData && failure.Reason != metric.Stale {
+	if partial == nil || failure != nil && !slices.Contains([]metric.Reason{metric.NoData, metric.TooFewPoints, metric.Stale}, failure.Reason) {
 		if sample != nil {
 			sample.Least = r.least(v, rows, of)
+			sample.Silent = r.beside(silent)
 		}
 		return Found{Sample: sample, Failure: failure}
 	}
@@ -232,23 +228,29 @@ func (r reader) found(v View, rows []*row, of tally, unknown *metric.Failure) Fo
 
 // unlabelled tells whether a raw query has lost the label that tells the objects apart: then what is there must not look
 // like nothing.
-func (r reader) unlabelled() bool {
-	return r.table.shape.ObjectLabel != "" && len(r.table.rows[rowKey{}]) > 0
-}
+func (t *table) unlabelled() bool { return t.shape.ObjectLabel != "" && len(t.rows[rowKey{}]) > 0 }
 
 func (r reader) dropped() *metric.Failure {
 	return metric.Failf(metric.Implausible, "the query returned series without the label %s, which spec.source.promQL.objectLabel names; keep it, for example with sum by (%s) (…)", r.table.shape.ObjectLabel, r.table.shape.ObjectLabel)
 }
 
-// keys are those of the rows that describe the one object of a view. unknown is why there may be others; nil when there are none.
-func (r reader) keys(v View) (keys []rowKey, unknown *metric.Failure) {
+// rows are those that describe the one object of a view. unknown is why there may be others; nil when there are none.
+func (r reader) rows(v View) (rows []*row, unknown *metric.Failure) {
 	if !v.ByService || r.table.shape.Grain == ByService {
-		return []rowKey{r.table.shape.viewKey(v)}, nil
+		return r.table.rows[r.table.shape.viewKey(v)], nil
 	}
+	keys, unknown := r.podsOf(v)
+	for _, key := range keys {
+		rows = append(rows, r.table.rows[key]...)
+	}
+	return rows, unknown
+}
+
+// podsOf are the keys of the pods that the Service of a view selects, or selected within the window. unknown is why there may be others.
+func (r reader) podsOf(v View) (keys []rowKey, unknown *metric.Failure) {
 	pods, unknown := r.cluster.Selected(v.Namespace, v.Selector, r.table.shape.Window+r.attempt.Received.Sub(r.attempt.ours(r.attempt.At)))
-	keys = make([]rowKey, len(pods))
-	for i, pod := range pods {
-		keys[i] = rowKey{namespace: v.Namespace, pod: pod}
+	for _, pod := range pods {
+		keys = append(keys, rowKey{namespace: v.Namespace, pod: pod})
 	}
 	return keys, unknown
 }

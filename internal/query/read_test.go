@@ -43,7 +43,7 @@ func TestReadingAnAnswer(t *testing.T) {
 		"the time comes first":                     {nil, []sysdig.Series{timeOf(fresh), value(7)}, "7, 30s old"},
 		"0 is a value":                             {nil, []sysdig.Series{value(0), timeOf(fresh)}, "0, 30s old"},
 		"nothing":                                  {nil, nil, "NoData"},
-		"a time without a value":                   {nil, []sysdig.Series{timeOf(fresh)}, "NoData"},
+		"a time without a value":                   {nil, []sysdig.Series{timeOf(fresh)}, "TooFewPoints"},
 		"a value without a time":                   {nil, []sysdig.Series{value(7)}, "Stale"},
 		"a time that is no number":                 {nil, []sysdig.Series{value(7), {Labels: timeOf(0).Labels, Value: math.NaN()}}, "Stale"},
 		"a time without end":                       {nil, []sysdig.Series{value(7), {Labels: timeOf(0).Labels, Value: math.Inf(1)}}, "Stale"},

@@ -53,8 +53,12 @@ type table struct {
 	// objects are the keys of rows, by namespace.
 	objects map[string][]rowKey
 	times   map[string]*timeVector
-	// silent are the objects of which a row has points, but too few for a value.
-	silent map[rowKey]silence
+	// few is how many points there are of rows that have too few for a value.
+	few map[rowKey]int
+	// at is the time that was asked about.
+	at time.Time
+	// silent are the rows of which there are points and no value, by namespace and object.
+	silent map[string]map[rowKey][]silence
 	// size is about how many rows there are.
 	size int
 }
@@ -66,19 +70,17 @@ type timeVector struct {
 	has rowKey
 }
 
-// tabulate files the series of an answer: values, and the vectors of times and of too few points marked by partLabel. asked is the time that
-// the query was evaluated for.
-func tabulate(s Shape, series []sysdig.Series, asked time.Time) *table {
+// tabulate files the series of an answer: values, and the time vectors marked by partLabel.
+func tabulate(s Shape, series []sysdig.Series, at time.Time) *table {
 	// Each row has one series with its value and one with a time for each selector; a typed shape has one.
-	t := &table{shape: s, size: len(series) / (1 + max(s.Selectors, 1)), objects: map[string][]rowKey{}, times: map[string]*timeVector{}}
+	t := &table{shape: s, at: at, size: len(series) / (1 + max(s.Selectors, 1)), objects: map[string][]rowKey{}, times: map[string]*timeVector{}, few: map[rowKey]int{}, silent: map[string]map[rowKey][]silence{}}
 	t.rows = make(map[rowKey][]*row, t.size)
 	byKey := make(map[rowKey]*row, t.size)
-	few := map[rowKey]int{}
 	for _, one := range series {
 		key := s.key(one.Labels)
 		switch part, marked := one.Labels[partLabel]; {
 		case strings.HasPrefix(part, fewPart):
-			few[key] = max(few[key], int(one.Value))
+			t.few[key] = max(t.few[key], int(one.Value))
 			continue
 		case marked:
 			t.date(part, key, one.Value)
@@ -92,7 +94,7 @@ func tabulate(s Shape, series []sysdig.Series, asked time.Time) *table {
 		byKey[key] = entry
 		t.add(entry)
 	}
-	t.hush(few, byKey, asked)
+	t.hush(byKey)
 	return t
 }
 

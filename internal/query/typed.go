@@ -39,7 +39,7 @@ func (s Shape) promQL(n narrow) string {
 	selector := s.Metric + s.matchers(n)
 	row := strings.Join(s.rowLabels(), ", ")
 	parts := newestPoint(selector, row, "time")
-	if need := s.needs(); need > 0 {
+	if need := s.points(); need > 0 {
 		parts += " or " + fewPoints(selector, row, fewPart, s.Window, need)
 	}
 	if s.Group == "" {
@@ -47,6 +47,18 @@ func (s Shape) promQL(n narrow) string {
 	}
 	perPod := fmt.Sprintf("sum by (%s, %s) (%s)", row, s.Scope.Labels.Pod, s.overTime(selector))
 	return fmt.Sprintf("%s by (%s) (%s) or %s", groupFunction(s.Group), row, perPod, parts)
+}
+
+// points is how many points within the window it takes to make a value, where there may be fewer although nothing is wrong with the
+// series; 0 where agents send one each 10 seconds.
+func (s Shape) points() int {
+	switch {
+	case s.Cumulative:
+		return 2
+	case s.Window < shortWindow, !sysdigsOwn(s.Metric):
+		return 1
+	}
+	return 0
 }
 
 // newestPoint is a vector of the time of the newest point per row, marked by partLabel.

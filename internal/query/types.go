@@ -76,18 +76,21 @@ type Shape struct {
 	// Of raw PromQL, which is shared only within one namespace.
 	PromQL      string // confined, and completed by a time vector for each of its selectors
 	Selectors   int    // how many time vectors
-	Named       string // its metrics, separated by spaces
+	Filters     bool   // it may leave out rows of which there are points
 	ObjectLabel string
 	Namespace   string
+
+	// Named are the metrics that a raw query names, each on a line.
+	Named string
 
 	// Dimensions are the labels that are kept apart, of both kinds of sources.
 	Dimensions dimensions
 }
 
-// Metrics are the names that a shape asks for, in the notation of its API.
+// Metrics are the names of the metrics that are asked for.
 func (s Shape) Metrics() []string {
 	if s.Grain == Raw {
-		return strings.Fields(s.Named)
+		return strings.FieldsFunc(s.Named, func(r rune) bool { return r == '\n' })
 	}
 	return []string{s.Metric}
 }
@@ -169,10 +172,8 @@ type Definition struct {
 	// Selector matches the objects of a set; nil otherwise.
 	Selector labels.Selector
 	Policy   metric.Policy
-	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation, or an assumed
-	// one. Measured: there was a value of this generation that was not assumed.
+	// Observed is the value that the binding's status showed when it was compiled; nil when there was none of this generation.
 	Observed *metric.Sample
-	Measured bool
 
 	// Refused says why the question cannot be asked; the claim answers it. Nil: Question is set. Final: it is because of the
 	// binding's own text, so that nothing but an edit of it changes that.

@@ -24,6 +24,8 @@ type answer struct {
 	tenant  tenant
 	pace    *pace
 	breaker *breaker
+	// lacking are the metrics of the question that are not known to exist, while it has no data.
+	lacking []string
 	// met is set when the question has had a value at any time.
 	met bool
 	// stands is set while the value that was believed last is not 0.
@@ -106,7 +108,7 @@ func (r *Registry) file(outcomes []query.Outcome) (changed []types.NamespacedNam
 		if a.reading.Attempted.IsZero() {
 			delete(r.demands[a.question().Shape].unanswered, a)
 		}
-		r.check(a, &outcomes[i], now)
+		r.check(a, &outcomes[i])
 		changed = append(changed, r.altered(a, now, func() { a.breaker.take(a, &outcomes[i], now) })...)
 	}
 	return changed

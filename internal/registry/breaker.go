@@ -331,7 +331,7 @@ func (a *answer) unbelieve() {
 // remember lets a fall be noticed although nothing was answered yet since this process started: what the status shows was believed
 // by an earlier one.
 func (a *answer) remember(d *query.Definition, now time.Time) {
-	a.met = a.met || d.Measured
+	a.met = a.met || d.Observed != nil
 	if a.reading.Attempted.IsZero() && d.Observed != nil && !isZero(d.Observed) && d.Observed.Age(now) <= d.Policy.MaxAge {
 		a.gap.good, a.gap.since = d.Observed.Time, d.Observed.Time
 		a.gap.highs = [2]heights{{total: math.MaxInt64, objects: map[string]int64{}}} // of several objects a status shows the mean

@@ -26,66 +26,104 @@ const (
 	nearby = 3
 	// maxNear is of how many names it is known what is near. With more, all are found anew: who edits a binding chooses the name.
 	maxNear = 1000
+	// maxAsked is of how many names it is known when they were asked for. With more, those are forgotten that nobody lacks any more.
+	maxAsked = 1000
 )
 
-// catalogue is a Catalogue and what was looked up in it.
+// catalogue is a Catalogue and what was looked up in it and beside it.
 type catalogue struct {
 	Catalogue
 	// near are the names nearest to those of metrics that there are not. To find them takes long, so that it is done once.
 	near map[string][]string
-	// missed are the names that questions lack.
-	missed map[string]missed
+	// asked are the names that were asked for by themselves.
+	asked map[string]asked
 }
 
-// missed is when a question lacked a name last, and when Sysdig was asked about that name by itself.
-type missed struct{ wanted, asked time.Time }
+// asked is when a metric was asked for by its name, and what Sysdig has said since the list was read.
+type asked struct {
+	at     time.Time
+	told   bool
+	exists bool
+}
 
-// forgetMissed is how long a name is asked about that nobody lacks any more.
-const forgetMissed = time.Hour
+// has tells whether Sysdig has a metric, as far as that is known.
+func (c *catalogue) has(name string) (exists, known bool) {
+	if c == nil {
+		return false, false
+	}
+	if _, listed := slices.BinarySearch(c.Metrics, name); listed {
+		return true, true
+	}
+	one := c.asked[name]
+	return one.exists, one.told || len(c.Metrics) > 0
+}
 
 // FileCatalogue stores what a connection's Sysdig has, unless the connection leads to another one by now. Only the metrics of
-// questions that have never had a value are looked up in it: one that is silent may be missing from the list too.
+// questions that have never had a value are looked up in it: one that is silent may be missing from the list too. A list that is not
+// complete changes nothing about what was asked by name.
 func (r *Registry) FileCatalogue(of Connection, c Catalogue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now, ok := r.connections[of.Name]; ok && now.Heartbeat.Scope == of.Heartbeat.Scope {
-		r.catalogues[of.Name] = &catalogue{Catalogue: c, near: map[string][]string{}, missed: map[string]missed{}}
+	if now, ok := r.connections[of.Name]; !ok || now.Heartbeat.Scope != of.Heartbeat.Scope {
+		return
+	}
+	filed := &catalogue{Catalogue: c, near: map[string][]string{}, asked: map[string]asked{}}
+	if old := r.catalogues[of.Name]; old != nil {
+		for name, one := range old.asked { // whose turn it is stays as it was
+			filed.asked[name] = asked{at: one.at, told: one.told && len(c.Metrics) == 0, exists: one.exists && len(c.Metrics) == 0}
+		}
+	}
+	r.catalogues[of.Name] = filed
+}
+
+// FileNames stores which metrics there are of those that a connection's Sysdig was asked for by name. told is not set when it did not say:
+// then none of them is said to be missing any more.
+func (r *Registry) FileNames(of Connection, names, found []string, told bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now, ok := r.connections[of.Name]; !ok || now.Heartbeat.Scope != of.Heartbeat.Scope {
+		return
+	}
+	c := r.catalogues[of.Name]
+	if c == nil {
+		c = &catalogue{near: map[string][]string{}, asked: map[string]asked{}}
+		r.catalogues[of.Name] = c
+	}
+	for _, name := range names {
+		one := asked{at: r.clock.Now(), told: told, exists: slices.Contains(found, name)}
+		if was := c.asked[name]; !told {
+			one.told, one.exists = was.exists, was.exists
+		}
+		c.asked[name] = one
+	}
+	if len(c.asked) > maxAsked {
+		wanted := r.lacking(of.Name)
+		maps.DeleteFunc(c.asked, func(name string, _ asked) bool { return !wanted[name] })
 	}
 }
 
-// MissedMetrics lists the names, at most so many, that questions of a connection lack and that Sysdig was not asked about for the longest
-// time. They count as asked about from now on.
-func (r *Registry) MissedMetrics(connection string, most int) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.catalogues[connection]
-	if c == nil {
-		return nil
-	}
-	now := r.clock.Now()
-	maps.DeleteFunc(c.missed, func(_ string, m missed) bool { return now.Sub(m.wanted) > forgetMissed })
-	names := slices.SortedFunc(maps.Keys(c.missed), func(a, b string) int {
-		return cmp.Or(c.missed[a].asked.Compare(c.missed[b].asked), cmp.Compare(a, b))
-	})
-	names = names[:min(len(names), most)]
-	for _, name := range names {
-		c.missed[name] = missed{c.missed[name].wanted, now}
+// Missing are the metrics that questions without data name and that are not known to exist, those first that were asked for longest ago.
+func (r *Registry) Missing(connection string) []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	names := slices.Sorted(maps.Keys(r.lacking(connection)))
+	if c := r.catalogues[connection]; c != nil {
+		slices.SortStableFunc(names, func(a, b string) int { return c.asked[a].at.Compare(c.asked[b].at) })
 	}
 	return names
 }
 
-// FileMetrics notes that there are some more metrics than were listed.
-func (r *Registry) FileMetrics(of Connection, names []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.catalogues[of.Name]
-	if now, ok := r.connections[of.Name]; !ok || now.Heartbeat.Scope != of.Heartbeat.Scope || c == nil || len(c.Metrics) == 0 {
-		return
+// lacking are the metrics of a connection that are not known to exist.
+func (r *Registry) lacking(connection string) map[string]bool {
+	names := map[string]bool{}
+	if b := r.breakers[connection]; b != nil {
+		for a := range b.answers {
+			for _, name := range a.lacking {
+				names[name] = true
+			}
+		}
 	}
-	c.Metrics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Metrics, names))))
-	for _, name := range names {
-		delete(c.missed, name)
-	}
+	return names
 }
 
 // CatalogueOf is what is known of a connection's Sysdig; empty when nothing is.
@@ -107,9 +145,13 @@ func (r *Registry) lookUp(outcomes []query.Outcome) {
 	wanted := map[missing][]string{}
 	r.mu.RLock()
 	for i := range outcomes {
-		if a := r.answers[outcomes[i].Question]; a != nil {
-			c := r.catalogues[a.tenant.connection]
-			if name := c.lacks(a, &outcomes[i]); name != "" && c.near[name] == nil {
+		a := r.answers[outcomes[i].Question]
+		if a == nil {
+			continue
+		}
+		c := r.catalogues[a.tenant.connection]
+		for _, name := range c.lacks(a, &outcomes[i]) {
+			if _, known := c.has(name); known && c.near[name] == nil {
 				wanted[missing{c, name}] = nil
 			}
 		}
@@ -132,48 +174,58 @@ func (r *Registry) lookUp(outcomes []query.Outcome) {
 }
 
 // check turns "no data" into "no such metric" when the question has never had a value and Sysdig does not know one of its metrics. A name
-// that is wrong must not be answered by onNoData, and whether it is, is not known before Sysdig has listed what there is.
-func (r *Registry) check(a *answer, o *query.Outcome, now time.Time) {
+// that is wrong must not be answered by onNoData, nor one of which it is not known yet.
+func (r *Registry) check(a *answer, o *query.Outcome) {
 	a.met = a.met || valued(o)
-	c, listed := r.catalogues[a.tenant.connection]
-	if !listed {
-		if r.connections[a.tenant.connection].Lister != nil && !a.met && empty(o) {
-			o.Objects = nil
-			o.Reading.Failure = metric.Failf(metric.Pending, "Sysdig holds nothing for this, and has not listed yet which metrics there are: that tells a silent metric from a name that is wrong; wait for some rounds")
-		}
+	c := r.catalogues[a.tenant.connection]
+	if a.lacking = c.lacks(a, o); len(a.lacking) == 0 || !empty(o) {
 		return
 	}
-	name := c.lacks(a, o)
-	if name == "" {
+	why := c.missing(a)
+	if why == nil && (r.connections[a.tenant.connection].Lister == nil || !a.assumes()) {
 		return
 	}
-	if len(c.missed) >= maxNear {
-		clear(c.missed)
-	}
-	c.missed[name] = missed{now, c.missed[name].asked}
-	near := c.near[name]
-	if near == nil { // the list has only just come
-		return
-	}
+	o.Objects = nil
+	o.Reading.Failure = cmp.Or(why, metric.Failf(metric.Pending,
+		"Sysdig holds nothing, and it is not known yet whether it has the metric %s, so spec.onNoData does not answer; it is asked for in the next round", a.lacking[0]))
+}
+
+// missing is the failure of the first metric that there is not; nil when that is not known of any.
+func (c *catalogue) missing(a *answer) *metric.Failure {
 	field := "spec.source.metric.name"
 	if a.question().Shape.Value().Grain == query.Raw {
 		field = "spec.source.promQL.query"
 	}
-	o.Objects = nil
-	o.Reading.Failure = metric.Failf(metric.Rejected, "%s: Sysdig has no metric %s; the nearest are %s", field, name, strings.Join(near, ", "))
+	for _, name := range a.lacking {
+		if _, known := c.has(name); !known || c.near[name] == nil { // the list may have only just come
+			continue
+		}
+		if len(c.near[name]) == 0 {
+			return metric.Failf(metric.Rejected, "%s: Sysdig has no metric %s; correct the name, or have it reported", field, name)
+		}
+		return metric.Failf(metric.Rejected, "%s: Sysdig has no metric %s; the nearest are %s", field, name, strings.Join(c.near[name], ", "))
+	}
+	return nil
 }
 
-// lacks is the first name of a question that has no data because there is no such metric; empty when there is none.
-func (c *catalogue) lacks(a *answer, o *query.Outcome) string {
-	if c == nil || len(c.Metrics) == 0 || a.met || !empty(o) {
-		return ""
+// lacks lists the metrics of a question without data that are not known to exist. One that has had a value has right names. Sysdig may
+// refuse to answer about a metric that there is not, which is no data either.
+func (c *catalogue) lacks(a *answer, o *query.Outcome) (names []string) {
+	refused := o.Reading.Failure != nil && o.Reading.Failure.Reason == metric.Rejected
+	if a.met || !refused && !empty(o) {
+		return nil
 	}
 	for _, name := range a.question().Shape.Value().Metrics() {
-		if _, known := slices.BinarySearch(c.Metrics, name); !known {
-			return name
+		if exists, _ := c.has(name); !exists {
+			names = append(names, name)
 		}
 	}
-	return ""
+	return names
+}
+
+// assumes tells whether anybody who asks has a value for no data.
+func (a *answer) assumes() bool {
+	return slices.ContainsFunc(a.entries, func(e *entry) bool { return e.definition.Policy.OnNoData != nil })
 }
 
 // valued tells whether an outcome has a value of anything.

@@ -45,6 +45,88 @@ func TestAMetricThatDoesNotExistIsRejectedAndNamesTheNearest(t *testing.T) {
 	}
 }
 
+// lister is one that a connection has; nobody calls it.
+type lister struct{ registry.Lister }
+
+// TestWhatIsNotKnownIsNotAssumed has names be asked for one by one, with a list and without.
+func TestWhatIsNotKnownIsNotAssumed(t *testing.T) {
+	raw := func(d *query.Definition) {
+		reshape(d, func(s *query.Shape) { s.Grain, s.Named = query.Raw, "cpu.cores.used\nweb" })
+	}
+	tell := func(names, found []string, told bool) func(*board) {
+		return func(b *board) { b.FileNames(connectionNamed("default"), names, found, told) }
+	}
+	list := func(names ...string) func(*board) {
+		return func(b *board) { b.FileCatalogue(connectionNamed("default"), registry.Catalogue{Metrics: names}) }
+	}
+	for name, test := range map[string]struct {
+		edits  []func(*query.Definition)
+		before []func(*board)
+		want   metric.Reason
+	}{
+		"nothing is known":                   {nil, nil, metric.Pending},
+		"nobody assumes anything":            {[]func(*query.Definition){func(d *query.Definition) { d.Policy.OnNoData = nil }}, nil, metric.NoData},
+		"the list is not complete":           {nil, []func(*board){list()}, metric.Pending},
+		"it is not there":                    {nil, []func(*board){tell([]string{"web"}, nil, true)}, metric.Rejected},
+		"it is there":                        {nil, []func(*board){tell([]string{"web"}, []string{"web"}, true)}, ""},
+		"Sysdig did not say":                 {nil, []func(*board){tell([]string{"web"}, nil, false)}, metric.Pending},
+		"Sysdig does not say any more":       {nil, []func(*board){tell([]string{"web"}, nil, true), tell([]string{"web"}, nil, false)}, metric.Pending},
+		"it appeared after the list":         {nil, []func(*board){list(known...), tell([]string{"web"}, []string{"web"}, true)}, ""},
+		"the next list does not have it":     {nil, []func(*board){tell([]string{"web"}, []string{"web"}, true), list(known...)}, metric.Rejected},
+		"a list that is not complete":        {nil, []func(*board){tell([]string{"web"}, []string{"web"}, true), list()}, ""},
+		"PromQL, one of two names is listed": {[]func(*query.Definition){raw}, []func(*board){list(known...)}, metric.Rejected},
+		"PromQL, one of two is known":        {[]func(*query.Definition){raw}, []func(*board){tell([]string{"web"}, []string{"web"}, true)}, metric.Pending},
+		"PromQL, both are known":             {[]func(*query.Definition){raw}, []func(*board){list(known...), tell([]string{"web"}, []string{"web"}, true)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBoard(t)
+			c := connectionNamed("default")
+			c.Lister = lister{}
+			b.PutConnection(c)
+			d := define("web", append([]func(*query.Definition){assumed}, test.edits...)...)
+			b.Put(d)
+			for _, before := range test.before {
+				before(b)
+			}
+			b.fail(d.Question, metric.NoData)
+			b.FileHealth("default", nil)
+			if test.want == "" {
+				b.wantValue(d.Claim, 0)
+			} else {
+				b.wantReason(d.Claim, test.want)
+			}
+			if missing := b.Missing("default"); (len(missing) == 0) != (test.want == "") {
+				t.Errorf("%q are to be asked for", missing)
+			}
+		})
+	}
+}
+
+// TestWhatWasAskedForLongestAgoGoesFirst also after more names than are remembered.
+func TestWhatWasAskedForLongestAgoGoesFirst(t *testing.T) {
+	b := newBoard(t)
+	b.list(known...)
+	for _, name := range []string{"a", "b", "c"} {
+		d := define(name, claiming(name))
+		b.Put(d)
+		b.fail(d.Question, metric.NoData)
+	}
+	for i, want := range [][]string{{"a", "b", "c"}, {"b", "c", "a"}, {"c", "a", "b"}, {"a", "b", "c"}} {
+		got := b.Missing("default")
+		if !slices.Equal(got, want) {
+			t.Errorf("%d: %q, want %q", i, got, want)
+		}
+		b.clk.Step(time.Second)
+		b.FileNames(connectionNamed("default"), got[:1], nil, true)
+	}
+	for i := range 2000 {
+		b.FileNames(connectionNamed("default"), []string{fmt.Sprint("gone-", i)}, nil, true)
+	}
+	if got := b.Missing("default"); !slices.Equal(got, []string{"b", "c", "a"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestFewMetricsAreAllNamed(t *testing.T) {
 	b := newBoard(t)
 	b.list("cpu.cores.used", "uptime")
@@ -70,7 +152,7 @@ func TestWhatIsNotRejectedIsAnsweredByOnNoData(t *testing.T) {
 			b.clk.Step(time.Hour)
 		}},
 		"its status shows a value": {names: known, edit: func(d *query.Definition) {
-			d.Observed, d.Measured = &metric.Sample{Value: 5, Milli: 5000, Time: noon.Add(-time.Hour), Received: noon.Add(-time.Hour)}, true
+			d.Observed = &metric.Sample{Value: 5, Milli: 5000, Time: noon.Add(-time.Hour), Received: noon.Add(-time.Hour)}
 		}},
 		"it is known":          {names: slices.Sorted(slices.Values(append([]string{"web"}, known...)))},
 		"it is raw PromQL":     {names: known, edit: func(d *query.Definition) { reshape(d, func(s *query.Shape) { s.Grain = query.Raw }) }},

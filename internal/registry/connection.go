@@ -23,6 +23,9 @@ type Lister interface {
 	// MetricNames are the names of the Prometheus API's metrics, Descriptors those of the data API's.
 	MetricNames(ctx context.Context, take func() error) ([]string, error)
 	Descriptors(ctx context.Context, take func() error) ([]string, error)
+	// FindMetrics tells which of some metrics of the Prometheus API there are, and FindDescriptor whether there is one of the data API.
+	FindMetrics(ctx context.Context, names []string, take func() error) (found []string, err error)
+	FindDescriptor(ctx context.Context, name string, take func() error) (found bool, err error)
 	// LabelNames are the PromQL names of the data API's labels; nil when Sysdig does not tell.
 	LabelNames(ctx context.Context, take func() error) (map[string]string, error)
 	// LabelValues are the values of a label of the Prometheus API, and whether those are all.

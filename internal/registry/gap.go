@@ -123,7 +123,7 @@ func (a *answer) accept(o *query.Outcome, now time.Time) {
 	switch _, ok := totalOf(o); {
 	case ok && a.took(o):
 		a.gap.believe(o)
-	case !ok && told(o) && !a.takesNothingForAValue():
+	case !ok && (tooFew(o) || told(o) && !a.takesNothingForAValue()):
 		a.gap.silent(o.Reading.Asked)
 	}
 }
@@ -143,6 +143,11 @@ func (a *answer) took(o *query.Outcome) bool {
 
 // window is that of the question.
 func (a *answer) window() time.Duration { return a.question().Shape.Value().Window }
+
+// tooFew tells whether an attempt found too few points for a value, which is an error to all who ask.
+func tooFew(o *query.Outcome) bool {
+	return o.Reading.Failure != nil && o.Reading.Failure.Reason == metric.TooFewPoints
+}
 
 // told tells whether an attempt was answered well.
 func told(o *query.Outcome) bool {

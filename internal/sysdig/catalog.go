@@ -37,7 +37,7 @@ const (
 // MetricNames lists the metrics that PromQL can name, in order: all of them, or an error. take is called before each request; its error
 // ends the call. Other errors are a *metric.Failure.
 func (c *Client) MetricNames(ctx context.Context, take func() error) ([]string, error) {
-	list, warnings, err := c.labelValues(ctx, "__name__", maxNames, take)
+	list, warnings, err := c.labelValues(ctx, "__name__", maxNames, nil, take)
 	switch {
 	case err != nil:
 		return nil, err
@@ -61,7 +61,7 @@ func tooManyMetrics() *metric.Failure {
 // LabelValues lists values of a label that PromQL can name, in order, and tells whether those are all. take is that of MetricNames, and
 // so are the errors.
 func (c *Client) LabelValues(ctx context.Context, label string, take func() error) (values []string, all bool, err error) {
-	list, warnings, err := c.labelValues(ctx, label, maxValues, take)
+	list, warnings, err := c.labelValues(ctx, label, maxValues, nil, take)
 	if err != nil {
 		return nil, false, err
 	}
@@ -87,9 +87,30 @@ func (l *nameList) add(s *stream, name []byte, fits bool) error {
 	return s.hold(len(name) + nameBytes)
 }
 
-func (c *Client) labelValues(ctx context.Context, label string, limit int, take func() error) (list nameList, warnings []string, err error) {
+// FindMetrics tells, in one request, which of some metrics there are that PromQL can name. take is that of MetricNames, and so are the
+// errors.
+func (c *Client) FindMetrics(ctx context.Context, names []string, take func() error) (found []string, err error) {
+	match := make([]string, len(names))
+	for i, name := range names {
+		match[i] = "{__name__=" + strconv.Quote(name) + "}"
+	}
+	list, _, err := c.labelValues(ctx, "__name__", len(names)+1, match, take)
+	switch other := func(name string) bool { return !slices.Contains(names, name) }; {
+	case err != nil:
+		return nil, err
+	case list.cut || slices.ContainsFunc(list.names, other):
+		return nil, metric.Failf(metric.Unavailable, "Sysdig lists other metrics than it was asked for: it does not heed match[]")
+	}
+	return list.names, nil
+}
+
+func (c *Client) labelValues(ctx context.Context, label string, limit int, match []string, take func() error) (list nameList, warnings []string, err error) {
 	target := c.config.QueryURL.JoinPath("../label", url.PathEscape(label), "values")
-	_, err = c.list(ctx, take, target, url.Values{"limit": {strconv.Itoa(limit)}}, func(body *stream) error {
+	form := url.Values{"limit": {strconv.Itoa(limit)}}
+	if len(match) > 0 {
+		form["match[]"] = match
+	}
+	_, err = c.list(ctx, take, target, form, func(body *stream) error {
 		list, warnings, err = decodeLabelValues(body, limit)
 		return err
 	})
@@ -126,12 +147,25 @@ func decodeLabelValues(s *stream, most int) (list nameList, warnings []string, e
 	return list, warnings, err
 }
 
+// FindDescriptor tells, in one request, whether there is a metric of the data API. take is that of MetricNames, and so are the errors.
+func (c *Client) FindDescriptor(ctx context.Context, name string, take func() error) (found bool, err error) {
+	names := nameList{most: maxNames}
+	page, _, err := c.descriptors(ctx, take, 0, name, &names)
+	switch found = slices.Contains(names.names, name); {
+	case err != nil:
+		return false, err
+	case !found && (names.cut || page.total > len(names.names)):
+		return false, metric.Failf(metric.Truncated, "Sysdig has %d metrics with %s in their names, which are too many for one page", page.total, name)
+	}
+	return found, nil
+}
+
 // Descriptors lists the metrics of the data API as MetricNames does. Old installations, which answer HTTP 500, are asked the old way.
 func (c *Client) Descriptors(ctx context.Context, take func() error) ([]string, error) {
 	names := nameList{most: maxNames}
 	least := maxNames // the smallest total that was said
 	for page, offset, total := 0, 0, 0; page < maxPages; page++ {
-		got, status, err := c.descriptors(ctx, take, offset, &names)
+		got, status, err := c.descriptors(ctx, take, offset, "", &names)
 		switch {
 		case page == 0 && status == http.StatusInternalServerError:
 			return c.legacyMetrics(ctx, take)
@@ -171,9 +205,12 @@ func whole(names []string, least int) ([]string, error) {
 // descriptorPage is one page of metrics: how many it has, of how many.
 type descriptorPage struct{ metrics, total int }
 
-func (c *Client) descriptors(ctx context.Context, take func() error, offset int, names *nameList) (page descriptorPage, status int, err error) {
+func (c *Client) descriptors(ctx context.Context, take func() error, offset int, filter string, names *nameList) (page descriptorPage, status int, err error) {
 	target := c.config.DataURL.JoinPath("../v2/metrics/descriptors")
 	form := url.Values{"offset": {strconv.Itoa(offset)}, "limit": {strconv.Itoa(descriptorsPage)}}
+	if filter != "" {
+		form.Set("filter", filter)
+	}
 	status, err = c.list(ctx, take, target, form, func(body *stream) error {
 		page, err = decodeDescriptors(body, names)
 		return err

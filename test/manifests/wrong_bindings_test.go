@@ -180,28 +180,60 @@ var wrongMetrics = []wrong{
 		"spec.source.metric.window", "a multiple of 10s",
 	},
 	{
-		"the rate of a counter that nobody has told of", `{source: {metric: {name: http_requests_total, timeAggregation: Rate}}}`,
-		"spec.source.metric", "counterType is needed: this name does not tell how the counter is stored. Set Cumulative when it only rises",
+		"a counter type with an average", `{source: {metric: {timeAggregation: Average, counterType: Delta}}}`,
+		"spec.source.metric", "counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge",
 	},
 	{
-		"the sum of one by a recording rule", `{source: {metric: {name: "job:requests:sum", timeAggregation: Sum}}}`,
-		"spec.source.metric", "counterType is needed",
+		"a scraped counter's rate, of which nobody says how it is stored", `{source: {metric: {name: http_requests_total}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
 	},
 	{
-		"a Cumulative counter of Sysdig's own", `{source: {metric: {timeAggregation: Rate, counterType: Cumulative}}}`,
+		"its total", `{source: {metric: {name: http_requests_total, timeAggregation: Sum}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"a counter with a name that says nothing", `{source: {metric: {name: orders}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"a recorded rule's rate", `{source: {metric: {name: 'job:requests:sum'}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"a counter of something else of Sysdig's", `{source: {metric: {name: sysdig_agent_events_total}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"a counter with a name like an agent's", `{source: {metric: {name: my_sysdig_container_requests}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"a JMX counter in PromQL's spelling", `{source: {metric: {name: jmx_jvm_class_loaded}}}`,
+		"spec.source.metric", "counterType is needed, because this name does not tell how the counter is stored",
+	},
+	{
+		"an agent's counter as Cumulative", `{source: {metric: {counterType: Cumulative}}}`,
 		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
 	},
 	{
-		"one by its name in PromQL", `{source: {metric: {name: sysdig_host_net_request_count, timeAggregation: Sum, counterType: Cumulative}}}`,
-		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters",
+		"its total as Cumulative", `{source: {metric: {timeAggregation: Sum, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
 	},
 	{
-		"a Cumulative counter with a window of one point", `{source: {metric: {name: http_requests_total, timeAggregation: Rate, counterType: Cumulative, window: 10s}}}`,
+		"an agent's counter in PromQL's spelling as Cumulative", `{source: {metric: {name: sysdig_container_net_http_request_count, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
+	},
+	{
+		"an agent's counter of hosts as Cumulative", `{source: {metric: {name: sysdig_host_net_request_count, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
+	},
+	{
+		"a StatsD counter with dots as Cumulative", `{source: {metric: {name: statsd.orders.count, counterType: Cumulative}}}`,
+		"spec.source.metric", "counterType Cumulative does not go with Sysdig's own counters, which hold the count of each interval: leave it out, or set Delta",
+	},
+	{
+		"a window that holds one point of a Cumulative counter", `{source: {metric: {name: http_requests_total, counterType: Cumulative, window: 10s}}}`,
 		"spec.source.metric", "a Cumulative counter needs two points in its window, and points come every 10s at best: set window to 20s or more",
-	},
-	{
-		"a counter type with an average", `{source: {metric: {timeAggregation: Average, counterType: Delta}}}`,
-		"spec.source.metric", "counterType only goes with timeAggregation Rate or Sum; leave it out for a gauge",
 	},
 	{
 		"a time aggregation in Sysdig's spelling", `{source: {metric: {timeAggregation: avg}}}`,
