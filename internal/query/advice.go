@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/sysdig-metrics/sysdig-metrics-operator/api/v1alpha1"
 	"github.com/sysdig-metrics/sysdig-metrics-operator/internal/metric"
 )
 
@@ -116,22 +115,6 @@ func sysdigsOwn(metric string) bool {
 		return true
 	}
 	return false
-}
-
-// checkCounter refuses a counter of which nobody has said how it is stored, or something else than is known, and a window that never holds
-// two points. The schema says the same; a binding may be older than that.
-func checkCounter(m *v1alpha1.MetricSource) *metric.Failure {
-	counts := m.TimeAggregation == v1alpha1.TimeRate || m.TimeAggregation == v1alpha1.TimeSum
-	own, cumulative := strings.Contains(m.Name, ".") || sysdigsOwn(m.Name), m.CounterType == v1alpha1.CounterCumulative
-	switch {
-	case counts && m.CounterType == "" && !own:
-		return metric.Failf(metric.Rejected, "spec.source.metric.counterType: the name %s does not tell how the counter is stored; set Cumulative when it only rises, as those scraped from Prometheus endpoints do, and Delta when each point is the count of its interval", m.Name)
-	case cumulative && own:
-		return metric.Failf(metric.Rejected, "spec.source.metric.counterType: %s is Sysdig's own and holds the count of each interval; leave counterType out", m.Name)
-	case cumulative && m.Window.Duration < 2*metric.Step:
-		return metric.Failf(metric.Rejected, "spec.source.metric.window: a Cumulative counter needs two points in its window, and points come every %s at best; set it to %s or more", metric.Step, 2*metric.Step)
-	}
-	return nil
 }
 
 // risingOnly tells whether a function is about a counter that only rises, or differences of one.
