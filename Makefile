@@ -109,6 +109,10 @@ fuzz: ## Run each fuzz target with FUZZINPUTS inputs.
 bench: binaries ## Measure reads and memory beside a no-op provider, as ratios.
 	$(GO) run ./test/bench
 
+.PHONY: bench-installed
+bench-installed: binaries ## Measure reads of the operator as installed beside a no-op, as processes in turns (2 minutes).
+	$(GO) run ./test/installed
+
 .PHONY: bench-scale
 bench-scale: binaries ## Measure 100 to 10,000 bindings with HPAs on a real control plane (75 minutes).
 	$(GO) run ./test/scale
